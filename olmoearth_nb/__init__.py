@@ -1,0 +1,1 @@
+"""A Jupyter-first kit for OlmoEarth Run projects."""

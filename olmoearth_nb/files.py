@@ -1,0 +1,138 @@
+"""Files: read with errors for people, write beside and rename."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from olmoearth_nb.errors import InputFileError, StorageError
+
+__all__ = ["atomic_path", "hash_file", "hash_json", "read_json", "read_text", "write_json", "write_text"]
+
+
+def read_text(path: str | PathLike[str], *, what: str = "file") -> str:
+    """Text of a UTF-8 file.
+
+    Args:
+        path: The file.
+        what: What the file is to the reader of the error.
+
+    Raises:
+        InputFileError: If it is missing, a folder, not readable or not text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputFileError(f"The {what} is missing.", where=str(path)) from error
+    except IsADirectoryError as error:
+        raise InputFileError(f"The {what} is a folder.", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputFileError(f"The {what} is not UTF-8 text.", where=str(path)) from error
+    except OSError as error:
+        raise InputFileError(f"The {what} can't be read: {error.strerror}.", where=str(path)) from error
+
+
+def read_json(path: str | PathLike[str], *, what: str = "file") -> Any:
+    """Value of a JSON file.
+
+    Args:
+        path: The file.
+        what: What the file is to the reader of the error.
+
+    Raises:
+        InputFileError: If it can't be read or is not JSON.
+    """
+    try:
+        return json.loads(read_text(path, what=what))
+    except ValueError as error:
+        raise InputFileError(f"The {what} is not JSON: {error}.", where=str(path)) from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
+    """A place beside ``path`` to write to, renamed to it when the block ends well.
+
+    Keeps the suffix, so that GDAL picks its driver. A block that fails leaves nothing behind.
+
+    Args:
+        path: Where the file shall be; its folder is made.
+
+    Raises:
+        StorageError: If the place can't be written.
+    """
+    target = Path(path)
+    beside = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, target)
+    except OSError as error:
+        if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError) or error.errno:
+            raise StorageError(
+                f"Can't write here: {error.strerror or error}.",
+                where=str(target),
+                fix="Check the permissions and the free space, or choose another folder.",
+            ) from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def write_text(path: str | PathLike[str], text: str) -> None:
+    """Writes a UTF-8 file; it is complete or not there at all.
+
+    Args:
+        path: Where to; folders are made.
+        text: What to write.
+
+    Raises:
+        StorageError: If the place can't be written.
+    """
+    with atomic_path(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | PathLike[str], value: Any) -> None:
+    """Writes a JSON file; it is complete or not there at all.
+
+    Args:
+        path: Where to; folders are made.
+        value: Anything that ``json`` takes.
+
+    Raises:
+        StorageError: If the place can't be written.
+    """
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def hash_file(path: str | PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputFileError: If it can't be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputFileError(f"The file can't be read: {error.strerror}.", where=str(path)) from error
+
+
+def hash_json(value: Any) -> str:
+    """SHA-256 of a value's JSON with sorted keys, hexadecimal.
+
+    Args:
+        value: Anything that ``json`` takes; other objects by their text.
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,400 @@
+"""Read and write requests, annotations and results as GeoJSON (RFC 7946).
+
+Models are geojson-pydantic's with the properties of OlmoEarth Run. Whatever is wrong with a file is reported
+with the file, the feature's index and the key. Geometries with longitudes beyond 180°, or whose edges jump
+across the antimeridian, are cut there, as RFC 7946 has them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import uuid
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import numpy as np
+import shapely
+from geojson_pydantic import Feature, FeatureCollection
+from geojson_pydantic.geometries import Geometry, MultiPolygon, Polygon
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
+from rslearn.utils.geometry import WGS84_PROJECTION, STGeometry
+from shapely.geometry import mapping, shape
+from shapely.geometry.base import BaseGeometry
+
+from olmoearth_nb.errors import GeometryError, InputFileError
+from olmoearth_nb.files import read_text, write_text
+
+__all__ = [
+    "AnnotationCollection",
+    "AnnotationFeature",
+    "PredictionRequestCollection",
+    "PredictionRequestFeature",
+    "PredictionRequestProperties",
+    "PredictionResultCollection",
+    "PredictionResultFeature",
+    "PredictionResultProperties",
+    "TaskCollection",
+    "TaskFeature",
+    "feature_shape",
+    "read_annotation_features",
+    "read_request",
+    "read_result",
+    "read_task_features",
+    "request_st_geometry",
+    "write_collection",
+]
+
+
+def _as_text(value: object) -> object:
+    # A bare number would be read as a Unix time; the contract knows ISO 8601 text only.
+    if isinstance(value, (int, float)):
+        raise ValueError("not a time: expected ISO 8601, such as 2024-02-24T05:57:00+00:00")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+Time: TypeAlias = Annotated[datetime, BeforeValidator(_as_text), AfterValidator(_in_utc)]
+
+
+def _check_order(start: datetime | None, end: datetime | None) -> None:
+    if start is not None and end is not None and start > end:
+        raise ValueError(f"oe_start_time ({start.isoformat()}) is after oe_end_time ({end.isoformat()})")
+
+
+class PredictionRequestProperties(BaseModel):
+    """Properties of a request feature; any other key is carried through to the results."""
+
+    model_config = ConfigDict(extra="allow")
+
+    oe_start_time: Time
+    oe_end_time: Time
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PredictionRequestProperties:
+        _check_order(self.oe_start_time, self.oe_end_time)
+        return self
+
+
+class PredictionResultProperties(BaseModel):
+    """Properties of a result feature; what the model found, under names of its own, and the request's."""
+
+    model_config = ConfigDict(extra="allow")
+
+    oe_start_time: Time | None = None
+    oe_end_time: Time | None = None
+
+
+def _time(new: str, old: str) -> Any:
+    return Field(validation_alias=AliasChoices(new, old))
+
+
+class TaskProperties(BaseModel):
+    """Properties of an annotation task; the older ``es_`` spelling is read as well."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    oe_annotations_task_id: Annotated[uuid.UUID, _time("oe_annotations_task_id", "es_annotations_task_id")]
+    oe_start_time: Annotated[Time, _time("oe_start_time", "es_start_time")]
+    oe_end_time: Annotated[Time, _time("oe_end_time", "es_end_time")]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TaskProperties:
+        _check_order(self.oe_start_time, self.oe_end_time)
+        return self
+
+
+class AnnotationProperties(BaseModel):
+    """Properties of an annotation: its task and its labels, name -> number or null."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    oe_annotations_task_id: Annotated[uuid.UUID, _time("oe_annotations_task_id", "es_annotations_task_id")]
+    oe_labels: dict[str, StrictInt | StrictFloat | None]
+
+    @model_validator(mode="after")
+    def _labelled(self) -> AnnotationProperties:
+        if all(value is None for value in self.oe_labels.values()):
+            raise ValueError("oe_labels has no value: at least one must not be null")
+        return self
+
+
+PredictionRequestFeature: TypeAlias = Feature[Geometry, PredictionRequestProperties]
+PredictionRequestCollection: TypeAlias = FeatureCollection[PredictionRequestFeature]
+PredictionResultFeature: TypeAlias = Feature[Geometry, PredictionResultProperties]
+PredictionResultCollection: TypeAlias = FeatureCollection[PredictionResultFeature]
+TaskFeature: TypeAlias = Feature[Polygon | MultiPolygon, TaskProperties]
+TaskCollection: TypeAlias = FeatureCollection[TaskFeature]
+AnnotationFeature: TypeAlias = Feature[Geometry, AnnotationProperties]
+AnnotationCollection: TypeAlias = FeatureCollection[AnnotationFeature]
+
+FeatureT = TypeVar("FeatureT", bound=BaseModel)
+
+
+def feature_shape(feature: Feature[Any, Any]) -> BaseGeometry:
+    """The shapely geometry of a feature, in degrees.
+
+    Args:
+        feature: A feature with a geometry (those read by this module have one).
+    """
+    if feature.geometry is None:
+        raise GeometryError("A feature has no geometry.")
+    return shape(feature.geometry.model_dump(exclude={"bbox"}))
+
+
+def request_st_geometry(feature: PredictionRequestFeature) -> STGeometry:
+    """A request feature in space and time, in WGS84.
+
+    Args:
+        feature: A feature of a request or of a partition.
+    """
+    properties = feature.properties
+    if feature.geometry is None or properties is None:
+        raise GeometryError("A request feature has no geometry or no properties.")
+    return STGeometry(WGS84_PROJECTION, feature_shape(feature), (properties.oe_start_time, properties.oe_end_time))
+
+
+def read_request(path: str | PathLike[str]) -> PredictionRequestCollection:
+    """Reads a prediction request.
+
+    Args:
+        path: GeoJSON with a FeatureCollection (or one Feature).
+
+    Raises:
+        InputFileError: Names the file, the feature and the key that is wrong.
+    """
+    features = _read_features(path, PredictionRequestFeature, what="request")
+    return PredictionRequestCollection(type="FeatureCollection", features=features)
+
+
+def read_task_features(path: str | PathLike[str]) -> TaskCollection:
+    """Reads annotation tasks (areas that annotators finished).
+
+    Args:
+        path: GeoJSON with Polygon or MultiPolygon features.
+
+    Raises:
+        InputFileError: Names the file, the feature and the key that is wrong.
+    """
+    features = _read_features(path, TaskFeature, what="annotation task")
+    return TaskCollection(type="FeatureCollection", features=features)
+
+
+def read_annotation_features(path: str | PathLike[str], *, label_property: str | None = None) -> AnnotationCollection:
+    """Reads annotations; the older single ``es_label`` becomes the label named by ``label_property``.
+
+    Args:
+        path: GeoJSON with features of any geometry.
+        label_property: Name for the value of ``es_label``; ``label`` if None.
+
+    Raises:
+        InputFileError: Names the file, the feature and the key that is wrong.
+    """
+    name = label_property or "label"
+
+    def modern(raw: dict[str, Any]) -> dict[str, Any]:
+        properties = raw.get("properties")
+        if isinstance(properties, dict) and "oe_labels" not in properties and "es_label" in properties:
+            properties = {k: v for k, v in properties.items() if k != "es_label"} | {
+                "oe_labels": {name: properties["es_label"]}
+            }
+            return raw | {"properties": properties}
+        return raw
+
+    features = _read_features(path, AnnotationFeature, what="annotation", prepare=modern)
+    return AnnotationCollection(type="FeatureCollection", features=features)
+
+
+def read_result(path: str | PathLike[str]) -> PredictionResultCollection:
+    """Reads a vector result of a window, a partition or a dataset.
+
+    Args:
+        path: GeoJSON with a FeatureCollection; no features at all is a valid result.
+
+    Raises:
+        InputFileError: If the file is missing or malformed.
+    """
+    features = _read_features(path, PredictionResultFeature, what="result", may_be_empty=True)
+    return PredictionResultCollection(type="FeatureCollection", features=features)
+
+
+def write_collection(path: str | PathLike[str], collection: BaseModel) -> None:
+    """Writes a feature or a collection; the file is complete or not there at all.
+
+    Args:
+        path: Where to; folders are made.
+        collection: A GeoJSON model.
+
+    Raises:
+        StorageError: If the place can't be written.
+    """
+    write_text(path, collection.model_dump_json(exclude_unset=False))
+
+
+def _read_features(
+    path: str | PathLike[str],
+    model: type[FeatureT],
+    *,
+    what: str,
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    may_be_empty: bool = False,
+) -> list[FeatureT]:
+    raw = _load(path, what)
+    if not raw and not may_be_empty:
+        raise InputFileError(
+            f"The {what} file has no features.", where=str(path), fix="Add at least one feature with a geometry."
+        )
+    return [_parse(path, index, feature, model, prepare) for index, feature in enumerate(raw)]
+
+
+def _load(path: str | PathLike[str], what: str) -> list[Any]:
+    text = read_text(path, what=f"{what} file")
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InputFileError(
+            f"The {what} file is not JSON: {error}.", where=str(path), expected="a GeoJSON FeatureCollection"
+        ) from error
+    match data:
+        case {"type": "FeatureCollection", "features": list(features)}:
+            return features
+        case {"type": "Feature"}:
+            return [data]
+        case {"geometry": {"type": "FeatureCollection", "features": list(features)}}:
+            return features  # the body of an API call, as some published projects have it
+        case _:
+            found = data.get("type") if isinstance(data, dict) else type(data).__name__
+            raise InputFileError(
+                f"The {what} file is not a GeoJSON feature collection.",
+                where=str(path),
+                expected="an object with type FeatureCollection and a list of features",
+                found=repr(found),
+            )
+
+
+def _parse(
+    path: str | PathLike[str],
+    index: int,
+    raw: Any,
+    model: type[FeatureT],
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None,
+) -> FeatureT:
+    if not isinstance(raw, dict):
+        raise InputFileError("A feature is not an object.", where=f"{Path(path)}: features[{index}]", found=repr(raw))
+    where = f"{Path(path)}: features[{index}]{_identity(raw)}"
+    if not raw.get("geometry"):
+        raise InputFileError("The feature has no geometry.", where=f"{where}.geometry", fix="Give it one or remove it.")
+    raw = {"id": None, **raw, "bbox": None}
+    if prepare is not None:
+        raw = prepare(raw)
+    try:
+        feature = model.model_validate(raw)
+    except ValidationError as error:
+        raise InputFileError(*_first_problem(error, where)) from error
+    return _normalise(feature, raw, model, where)
+
+
+def _identity(raw: dict[str, Any]) -> str:
+    identity = (
+        raw.get("id") or (raw.get("properties") or {}).get("name") if isinstance(raw.get("properties"), dict) else None
+    )
+    return f" ({identity})" if identity else ""
+
+
+def _first_problem(error: ValidationError, where: str) -> tuple[str]:
+    first = error.errors(include_url=False)[0]
+    keys = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    value = repr(first.get("input"))
+    found = f"; found {value[:80]}" if first["type"] != "missing" else ""
+    count = len(error.errors())
+    more = f" ({count - 1} more in this feature.)" if count > 1 else ""
+    problem = first["msg"].removeprefix("Value error, ")
+    return (f"{where}.{'.'.join(keys)}: {problem}{found}.{more}",)
+
+
+def _normalise(feature: FeatureT, raw: dict[str, Any], model: type[FeatureT], where: str) -> FeatureT:
+    shp = feature_shape(feature)  # type: ignore[arg-type]  # every model here is a Feature
+    fixed = normalise_lonlat(shp, where)
+    if fixed is shp:
+        return feature
+    return model.model_validate(raw | {"geometry": mapping(fixed)})
+
+
+def normalise_lonlat(shp: BaseGeometry, where: str) -> BaseGeometry:
+    """A geometry within -180..180, cut at the antimeridian if it crosses it.
+
+    Args:
+        shp: Geometry in degrees.
+        where: File and feature, for the error.
+
+    Raises:
+        InputFileError: If the geometry is empty, not finite or off the globe.
+    """
+    xy = shapely.get_coordinates(shp)
+    if shp.is_empty or not np.isfinite(xy).all():
+        raise InputFileError(
+            "The geometry is empty or has coordinates that are not numbers.", where=f"{where}.geometry"
+        )
+    if np.abs(xy[:, 1]).max() > 90 or np.abs(xy[:, 0]).max() > 540:
+        raise InputFileError(
+            "The geometry is not on the globe.",
+            where=f"{where}.geometry",
+            expected="WGS84 positions [longitude, latitude] in degrees",
+            found=f"bounds {tuple(round(v, 3) for v in shp.bounds)}",
+            fix="GeoJSON has longitude first; projected coordinates must be converted to EPSG:4326.",
+        )
+    if np.abs(xy[:, 0]).max() <= 180 and not _jumps(shp):
+        return shp
+    return _cut(shp, where)
+
+
+def _jumps(shp: BaseGeometry) -> bool:
+    """Whether an edge is longer than half the globe and leaps between east and west."""
+    if shp.geom_type in ("Point", "MultiPoint"):
+        return False
+    parts = shapely.get_parts(shp)
+    rings = shapely.get_rings(parts) if "Polygon" in shp.geom_type else parts
+    return any(bool((np.abs(np.diff(shapely.get_coordinates(ring)[:, 0])) > 180).any()) for ring in rings)
+
+
+def _cut(shp: BaseGeometry, where: str) -> BaseGeometry:
+    import antimeridian
+
+    cutters: dict[str, Callable[[Any], BaseGeometry]] = {
+        "Polygon": functools.partial(antimeridian.fix_polygon, great_circle=False),
+        "MultiPolygon": functools.partial(antimeridian.fix_multi_polygon, great_circle=False),
+        "LineString": functools.partial(antimeridian.fix_line_string, great_circle=False),
+        "MultiLineString": functools.partial(antimeridian.fix_multi_line_string, great_circle=False),
+    }
+    if shp.geom_type == "GeometryCollection":
+        return shapely.GeometryCollection([normalise_lonlat(part, where) for part in shapely.get_parts(shp)])
+    if shp.geom_type not in cutters:
+        return shapely.transform(shp, lambda xy: np.column_stack([(xy[:, 0] + 180) % 360 - 180, xy[:, 1]]))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return cutters[shp.geom_type](shp)
+    except ValueError as error:
+        raise InputFileError(
+            f"The geometry crosses the antimeridian in a way that can't be cut: {error}.",
+            where=f"{where}.geometry",
+            fix="Cut it at longitude 180 into a MultiPolygon (RFC 7946, 3.1.9).",
+        ) from error
