@@ -1,1 +1,51 @@
-"""A Jupyter-first kit for OlmoEarth Run projects."""
+"""A Jupyter-first kit for OlmoEarth Run projects: every step alone, every result to look at.
+
+Public names are imported when they are first used (PEP 562), so that ``import olmoearth_nb`` is fast and brings neither
+torch nor a map library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from olmoearth_nb.config import Project
+    from olmoearth_nb.errors import OlmoEarthError
+    from olmoearth_nb.labels.annotations import make_annotations
+    from olmoearth_nb.legend import Legend
+    from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
+    from olmoearth_nb.store.materialize import BuildOptions
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BuildOptions": "olmoearth_nb.store.materialize",
+    "Legend": "olmoearth_nb.legend",
+    "OlmoEarthError": "olmoearth_nb.errors",
+    "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners",
+    "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
+    "Project": "olmoearth_nb.config",
+    "make_annotations": "olmoearth_nb.labels.annotations",
+}
+
+__all__ = [
+    "BuildOptions",
+    "Legend",
+    "OlmoEarthError",
+    "OlmoEarthRunFineTuneRunner",
+    "OlmoEarthRunPredictRunner",
+    "Project",
+    "__version__",
+    "make_annotations",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,18 +7,15 @@ across the antimeridian, are cut there, as RFC 7946 has them.
 
 from __future__ import annotations
 
-import functools
 import json
+import re
 import uuid
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-import numpy as np
-import shapely
 from geojson_pydantic import Feature, FeatureCollection
 from geojson_pydantic.geometries import Geometry, MultiPolygon, Polygon
 from pydantic import (
@@ -39,6 +36,7 @@ from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.errors import GeometryError, InputFileError
 from olmoearth_nb.files import read_text, write_text
+from olmoearth_nb.lonlat import normalise_lonlat
 
 __all__ = [
     "AnnotationCollection",
@@ -51,7 +49,9 @@ __all__ = [
     "PredictionResultProperties",
     "TaskCollection",
     "TaskFeature",
+    "feature_label",
     "feature_shape",
+    "normalise_lonlat",
     "read_annotation_features",
     "read_request",
     "read_result",
@@ -61,9 +61,12 @@ __all__ = [
 ]
 
 
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+
+
 def _as_text(value: object) -> object:
-    # A bare number would be read as a Unix time; the contract knows ISO 8601 text only.
-    if isinstance(value, (int, float)):
+    # A bare number, in quotes too, would be read as a Unix time ("2024" as 1970-01-01T00:33:44Z).
+    if isinstance(value, (int, float)) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
         raise ValueError("not a time: expected ISO 8601, such as 2024-02-24T05:57:00+00:00")
     return value
 
@@ -158,6 +161,17 @@ def feature_shape(feature: Feature[Any, Any]) -> BaseGeometry:
     if feature.geometry is None:
         raise GeometryError("A feature has no geometry.")
     return shape(feature.geometry.model_dump(exclude={"bbox"}))
+
+
+def feature_label(index: int, feature: Feature[Any, Any]) -> str:
+    """Which feature it is, for an error: ``features[3] (field 12)``.
+
+    Args:
+        index: Its place in the collection.
+        feature: The feature; its id or the property ``name`` is shown where there is one.
+    """
+    identity = feature.id or getattr(feature.properties, "name", None)
+    return f"features[{index}]" + (f" ({identity})" if identity else "")
 
 
 def request_st_geometry(feature: PredictionRequestFeature) -> STGeometry:
@@ -302,6 +316,8 @@ def _parse(
     where = f"{Path(path)}: features[{index}]{_identity(raw)}"
     if not raw.get("geometry"):
         raise InputFileError("The feature has no geometry.", where=f"{where}.geometry", fix="Give it one or remove it.")
+    if raw.get("properties") is None and model is not PredictionResultFeature:
+        raise InputFileError("The feature has no properties.", where=f"{where}.properties")
     raw = {"id": None, **raw, "bbox": None}
     if prepare is not None:
         raw = prepare(raw)
@@ -313,9 +329,8 @@ def _parse(
 
 
 def _identity(raw: dict[str, Any]) -> str:
-    identity = (
-        raw.get("id") or (raw.get("properties") or {}).get("name") if isinstance(raw.get("properties"), dict) else None
-    )
+    properties = raw.get("properties")
+    identity = raw.get("id") or (properties.get("name") if isinstance(properties, dict) else None)
     return f" ({identity})" if identity else ""
 
 
@@ -336,65 +351,3 @@ def _normalise(feature: FeatureT, raw: dict[str, Any], model: type[FeatureT], wh
     if fixed is shp:
         return feature
     return model.model_validate(raw | {"geometry": mapping(fixed)})
-
-
-def normalise_lonlat(shp: BaseGeometry, where: str) -> BaseGeometry:
-    """A geometry within -180..180, cut at the antimeridian if it crosses it.
-
-    Args:
-        shp: Geometry in degrees.
-        where: File and feature, for the error.
-
-    Raises:
-        InputFileError: If the geometry is empty, not finite or off the globe.
-    """
-    xy = shapely.get_coordinates(shp)
-    if shp.is_empty or not np.isfinite(xy).all():
-        raise InputFileError(
-            "The geometry is empty or has coordinates that are not numbers.", where=f"{where}.geometry"
-        )
-    if np.abs(xy[:, 1]).max() > 90 or np.abs(xy[:, 0]).max() > 540:
-        raise InputFileError(
-            "The geometry is not on the globe.",
-            where=f"{where}.geometry",
-            expected="WGS84 positions [longitude, latitude] in degrees",
-            found=f"bounds {tuple(round(v, 3) for v in shp.bounds)}",
-            fix="GeoJSON has longitude first; projected coordinates must be converted to EPSG:4326.",
-        )
-    if np.abs(xy[:, 0]).max() <= 180 and not _jumps(shp):
-        return shp
-    return _cut(shp, where)
-
-
-def _jumps(shp: BaseGeometry) -> bool:
-    """Whether an edge is longer than half the globe and leaps between east and west."""
-    if shp.geom_type in ("Point", "MultiPoint"):
-        return False
-    parts = shapely.get_parts(shp)
-    rings = shapely.get_rings(parts) if "Polygon" in shp.geom_type else parts
-    return any(bool((np.abs(np.diff(shapely.get_coordinates(ring)[:, 0])) > 180).any()) for ring in rings)
-
-
-def _cut(shp: BaseGeometry, where: str) -> BaseGeometry:
-    import antimeridian
-
-    cutters: dict[str, Callable[[Any], BaseGeometry]] = {
-        "Polygon": functools.partial(antimeridian.fix_polygon, great_circle=False),
-        "MultiPolygon": functools.partial(antimeridian.fix_multi_polygon, great_circle=False),
-        "LineString": functools.partial(antimeridian.fix_line_string, great_circle=False),
-        "MultiLineString": functools.partial(antimeridian.fix_multi_line_string, great_circle=False),
-    }
-    if shp.geom_type == "GeometryCollection":
-        return shapely.GeometryCollection([normalise_lonlat(part, where) for part in shapely.get_parts(shp)])
-    if shp.geom_type not in cutters:
-        return shapely.transform(shp, lambda xy: np.column_stack([(xy[:, 0] + 180) % 360 - 180, xy[:, 1]]))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return cutters[shp.geom_type](shp)
-    except ValueError as error:
-        raise InputFileError(
-            f"The geometry crosses the antimeridian in a way that can't be cut: {error}.",
-            where=f"{where}.geometry",
-            fix="Cut it at longitude 180 into a MultiPolygon (RFC 7946, 3.1.9).",
-        ) from error

@@ -8,148 +8,106 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyproj
 import shapely
-from rasterio.crs import CRS
 from rslearn.utils.geometry import WGS84_PROJECTION, Projection, STGeometry
 from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.errors import GeometryError
+from olmoearth_nb.globe import (
+    Coordinates,
+    Shapes,
+    project,
+    project_all,
+    projected_extent,
+    shape_array,
+    transformed,
+    utm_projection_for,
+    utm_ups_crs,
+    valid_shapes,
+)
+from olmoearth_nb.lonlat import antimeridian_sides, jumps_antimeridian, unwrap_antimeridian
 from olmoearth_nb.types import PixelBounds, shape_of
 
 __all__ = [
     "WGS84_PROJECTION",
+    "Coordinates",
+    "Shapes",
+    "antimeridian_sides",
     "footprints_touching",
     "grid_indices",
+    "jumps_antimeridian",
     "pixel_bounds",
+    "pixel_boxes",
     "project",
+    "project_all",
+    "projected_extent",
+    "shape_array",
     "unwrap_antimeridian",
     "utm_projection_for",
     "utm_ups_crs",
+    "valid_shapes",
     "wgs84_outlines",
+    "wgs84_shapes",
+    "windows_touching",
 ]
 
-# The UTM/UPS limits that rslearn uses: 84 degrees north and 80 degrees south, each less a hair.
-_UPS_NORTH_FROM = 84 - 1e-4
-_UPS_SOUTH_FROM = -80 + 1e-4
-_UPS_EPSG = (5041, 5042)
-_HALF_GLOBE = 180.0
+# A grid line this near (in cells) to an end of an interval is taken to be that end: positions that should lie on a line
+# miss it by rounding (0.3 and 3 * 0.1), and would give a sliver of a cell.
+_ON_LINE = 1e-9
 
-
-@functools.lru_cache(maxsize=512)
-def _crs(epsg: int) -> CRS:
-    return CRS.from_epsg(epsg)
-
-
-def utm_ups_crs(lon: float, lat: float) -> CRS:
-    """The UTM zone, or UPS near the poles, of a place.
-
-    Gives the answer of ``rslearn.utils.get_utm_ups_crs`` (which asks PROJ's database, some 90 ms a call)
-    without asking: zones are half-open to the west, so 120° W belongs to the western zone 32610, 0° to 32630,
-    180° to 32660 and -180° to 32601; the equator belongs to the north.
-
-    Args:
-        lon: Longitude in degrees, -180..180.
-        lat: Latitude in degrees, -90..90.
-
-    Raises:
-        GeometryError: If the place is not on the globe.
-
-    Example:
-        >>> utm_ups_crs(-120.0, 45.0).to_epsg()
-        32610
-    """
-    if not (-_HALF_GLOBE <= lon <= _HALF_GLOBE and -90 <= lat <= 90):
-        raise GeometryError(
-            "A position is not on the globe.",
-            expected="longitude -180..180 and latitude -90..90, in degrees",
-            found=f"lon {lon}, lat {lat}",
-        )
-    if lat > _UPS_NORTH_FROM:
-        return _crs(_UPS_EPSG[0])
-    if lat < _UPS_SOUTH_FROM:
-        return _crs(_UPS_EPSG[1])
-    zone = max(1, math.ceil((lon + _HALF_GLOBE) / 6))
-    return _crs((32600 if lat >= 0 else 32700) + zone)
-
-
-def unwrap_antimeridian(shp: BaseGeometry) -> BaseGeometry:
-    """Moves the western part of a geometry that lies on both sides of 180° next to its eastern part.
-
-    A geometry wider than half the globe is taken to cross the antimeridian (GeoJSON, RFC 7946 3.1.9, has such
-    geometries cut there). Vertices with negative longitude get 360° added, so that centroid and extent are
-    those of the real area. Other geometries come back as they are.
-
-    Args:
-        shp: Geometry in WGS84 degrees.
-    """
-    west, _, east, _ = shp.bounds
-    if not east - west > _HALF_GLOBE:
-        return shp
-    return shapely.transform(
-        shp, lambda xy: np.column_stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]])
-    )
-
-
-def utm_projection_for(shp: BaseGeometry, x_resolution: float, y_resolution: float) -> Projection:
-    """The UTM/UPS projection of a geometry's centroid, at a resolution.
-
-    Args:
-        shp: Geometry in WGS84 degrees (see :func:`unwrap_antimeridian` for those across 180°).
-        x_resolution: CRS units (metres) per pixel.
-        y_resolution: The same in y, negative for north-up.
-    """
-    centroid = unwrap_antimeridian(shp).centroid
-    lon = centroid.x - 360 if centroid.x > _HALF_GLOBE else centroid.x
-    return Projection(utm_ups_crs(lon, centroid.y), x_resolution, y_resolution)
-
-
-def project(geometry: STGeometry, projection: Projection) -> STGeometry:
-    """Projects a geometry; one in WGS84 that crosses the antimeridian stays in one piece.
-
-    Args:
-        geometry: Any geometry.
-        projection: Target projection.
-
-    Raises:
-        GeometryError: If the geometry has no finite coordinates there.
-    """
-    if geometry.projection == WGS84_PROJECTION and projection.crs != WGS84_PROJECTION.crs:
-        geometry = STGeometry(geometry.projection, unwrap_antimeridian(shape_of(geometry)), geometry.time_range)
-    result = geometry.to_projection(projection)
-    shp = shape_of(result)
-    if not shp.is_empty and not np.isfinite(shp.bounds).all():
-        raise GeometryError(
-            f"A geometry can't be projected to {projection.crs.to_string()}.",
-            expected="a place where that projection is defined",
-            found=f"bounds {shape_of(geometry).bounds}",
-        )
-    return result
+# Around the poles a window's corners in degrees don't say what it covers; nor do those of a window around a pole.
+_POLAR_FROM = 84.0
+_POLAR_AREA_FROM = 40.0
 
 
 def pixel_bounds(shp: BaseGeometry) -> PixelBounds:
-    """Bounds of a geometry in whole pixels, rounded to the nearest, never empty.
+    """Bounds of a geometry in whole pixels: see :func:`pixel_boxes`.
 
     Args:
         shp: Geometry in pixel coordinates.
 
     Raises:
-        GeometryError: If the geometry is empty.
+        GeometryError: If the geometry is empty or not finite.
+
+    Example:
+        >>> pixel_bounds(shapely.box(-3.4, 1.5, 2.6, 7.5)), pixel_bounds(shapely.Point(4.9, -0.1))
+        ((-3, 2, 3, 8), (4, -1, 5, 0))
     """
-    if shp.is_empty:
-        raise GeometryError("An empty geometry has no bounds.")
-    x0, y0, x1, y1 = (int(v) for v in np.rint(shp.bounds))
-    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
+    x0, y0, x1, y1 = pixel_boxes(np.array([shp.bounds or (np.nan,) * 4]))[0].tolist()
+    return x0, y0, x1, y1
+
+
+def pixel_boxes(bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Bounds in whole pixels: rounded to the nearest, halves up, so that a square stays a square wherever it lies.
+
+    What rounds to nothing becomes the pixel that contains its middle.
+
+    Args:
+        bounds: Shape (N, 4): x0, y0, x1, y1 in pixels.
+
+    Returns:
+        Shape (N, 4), half-open, at least one pixel wide and high.
+
+    Raises:
+        GeometryError: If a bound is not finite.
+    """
+    if not np.isfinite(bounds).all():
+        raise GeometryError("A geometry that is empty or not finite has no bounds.")
+    low, high = np.floor(bounds[:, :2] + 0.5), np.floor(bounds[:, 2:] + 0.5)
+    low = np.where(high > low, low, np.floor((bounds[:, :2] + bounds[:, 2:]) / 2))
+    return np.hstack([low, np.maximum(high, low + 1)]).astype(np.int64)
 
 
 def grid_indices(low: float, high: float, size: float) -> range:
     """Whole numbers i of the grid cells ``i*size .. (i+1)*size`` that an interval touches.
 
-    Both ends are half-open in the way of a grid: an interval that ends on a line does not touch the cell
-    beyond; one without extent touches one cell.
+    Both ends are half-open in the way of a grid: an interval that ends on a line does not touch the cell beyond; one
+    without extent touches one cell. An end within a billionth of a cell of a line is on it.
 
     Args:
         low: Start of the interval.
@@ -157,17 +115,28 @@ def grid_indices(low: float, high: float, size: float) -> range:
         size: Cell size in the same unit, above 0.
 
     Example:
-        >>> list(grid_indices(-0.5, 2.0, 1.0))
-        [-1, 0, 1]
+        >>> list(grid_indices(-0.5, 2.0, 1.0)), list(grid_indices(0.3, 0.6, 0.1))
+        ([-1, 0, 1], [3, 4, 5])
     """
-    first = math.floor(low / size)
-    return range(first, max(math.ceil(high / size), first + 1))
+    first, last = _cell_of(low, size), _cell_of(high, size)
+    if high - low > 2 * _ON_LINE * size:
+        if (first + 1) - low / size <= _ON_LINE:
+            first += 1
+        if high / size - last <= _ON_LINE:
+            last -= 1
+    return range(first, max(last, first) + 1)
 
 
-def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.object_]:
-    """Outlines of pixel boxes in degrees, one polygon a box.
+def _cell_of(value: float, size: float) -> int:
+    """The i with ``i*size <= value < (i+1)*size`` in floating point, which the quotient's floor can miss by one."""
+    index = math.floor(value / size)
+    if index * size > value:
+        return index - 1
+    return index + 1 if (index + 1) * size <= value else index
 
-    Corners only, as rslearn projects them. A box across the antimeridian has longitudes above 180°.
+
+def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> Shapes:
+    """Outlines of pixel boxes in degrees, one polygon a box; see :func:`wgs84_shapes`.
 
     Args:
         projection: Projection of the boxes.
@@ -177,16 +146,29 @@ def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> np
         Array of N shapely polygons.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    x = boxes[:, [2, 2, 0, 0]] * projection.x_resolution
-    y = boxes[:, [1, 3, 3, 1]] * projection.y_resolution
-    if projection.crs != WGS84_PROJECTION.crs:
-        lon, lat = _to_wgs84(projection.crs.to_wkt()).transform(x, y)
-    else:
-        lon, lat = x, y
-    wide = np.ptp(lon, axis=1, keepdims=True) > _HALF_GLOBE
-    lon = np.where(wide & (lon < 0), lon + 360, lon)
-    rings = np.stack([lon, lat], axis=-1)
-    return np.asarray(shapely.polygons(rings), dtype=object)
+    return wgs84_shapes(projection, np.asarray(shapely.box(*boxes.T), dtype=object))
+
+
+def wgs84_shapes(projection: Projection, shapes: Shapes) -> Shapes:
+    """Geometries in pixels of a projection, in degrees: their corners, as rslearn projects them.
+
+    Args:
+        projection: Projection of the geometries.
+        shapes: Array of geometries.
+
+    Returns:
+        Array of as many geometries; those across the antimeridian have longitudes above 180°.
+    """
+    resolution = np.array([projection.x_resolution, projection.y_resolution])
+    if projection.crs == WGS84_PROJECTION.crs:
+        return transformed(shapes, lambda xy: xy * resolution)
+    to_degrees = _to_wgs84(projection.crs.to_wkt())
+    moved = transformed(shapes, lambda xy: np.column_stack(to_degrees.transform(*(xy * resolution).T)))
+    bounds = shapely.bounds(moved)
+    wide = bounds[:, 2] - bounds[:, 0] > 180.0
+    if wide.any():
+        moved[wide] = transformed(moved[wide], _positive)
+    return moved
 
 
 @functools.lru_cache(maxsize=512)
@@ -194,35 +176,73 @@ def _to_wgs84(crs_wkt: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(crs_wkt, "EPSG:4326", always_xy=True)
 
 
-def footprints_touching(outlines: npt.NDArray[np.object_], area: list[BaseGeometry]) -> npt.NDArray[np.bool_]:
+def footprints_touching(outlines: Shapes, area: Sequence[BaseGeometry]) -> npt.NDArray[np.bool_]:
     """Which outlines touch any geometry of an area, through one spatial index.
 
     Args:
         outlines: Geometries in degrees, longitudes up to 540° where they cross the antimeridian.
-        area: Geometries in degrees, of any type.
+        area: Valid geometries in degrees, of any type.
 
     Returns:
-        Booleans, one an outline.
+        Booleans, one an outline; empty and infinite outlines touch nothing.
     """
-    parts = np.asarray([shp for shp in area if not shp.is_empty], dtype=object)
     touched = np.zeros(len(outlines), dtype=bool)
-    if not len(parts) or not len(outlines):
+    usable = np.flatnonzero(np.isfinite(shapely.bounds(outlines)).all(axis=1))
+    parts = shape_array([shp for shp in area if not shp.is_empty])
+    if not len(usable) or not len(parts):
         return touched
-    tree = shapely.STRtree(parts)
+    # The outlines are in the tree and the area asks: shapely prepares what asks, and the area has the many vertices.
+    tree = shapely.STRtree(outlines[usable])
+    west, _, east, _ = shapely.total_bounds(outlines[usable])
     for shift in (0.0, -360.0, 360.0):
-        todo = ~touched & _overlaps_globe(outlines, shift, tree)
-        if todo.any():
-            moved = _shifted(outlines[todo], shift)
-            hits = tree.query(moved, predicate="intersects")[0]
-            touched[np.flatnonzero(todo)[np.unique(hits)]] = True
+        bounds = shapely.bounds(parts)
+        near = parts[(bounds[:, 0] + shift <= east) & (bounds[:, 2] + shift >= west)]
+        moved = _eastwards(near, shift)
+        touched[usable[np.unique(tree.query(moved, predicate="intersects")[1])]] = True
     return touched
 
 
-def _shifted(outlines: npt.NDArray[np.object_], degrees: float) -> npt.NDArray[np.object_]:
-    return np.asarray(shapely.transform(outlines, lambda xy: xy + np.array([degrees, 0])), dtype=object)
+def windows_touching(projection: Projection, shapes: Shapes, area: Sequence[BaseGeometry]) -> npt.NDArray[np.bool_]:
+    """Which windows touch any geometry of an area: in degrees, and near the poles in the windows' projection.
 
+    Args:
+        projection: Projection of the windows.
+        shapes: Extents of the windows, in its pixels.
+        area: Valid geometries in degrees, of any type.
 
-def _overlaps_globe(outlines: npt.NDArray[np.object_], shift: float, tree: shapely.STRtree) -> npt.NDArray[np.bool_]:
+    Returns:
+        Booleans, one a window.
+    """
+    outlines = wgs84_shapes(projection, shapes)
+    touched = footprints_touching(outlines, area)
+    if projection.crs == WGS84_PROJECTION.crs:
+        return touched
     bounds = shapely.bounds(outlines)
-    west, _, east, _ = shapely.total_bounds(tree.geometries)
-    return np.asarray((bounds[:, 0] + shift <= east) & (bounds[:, 2] + shift >= west))
+    polar = (np.abs(bounds[:, [1, 3]]).max(axis=1) > _POLAR_FROM) | (bounds[:, 2] - bounds[:, 0] > 180.0)
+    for north in (True, False):
+        here = polar & ((bounds[:, 1] + bounds[:, 3] > 0) == north)
+        if here.any():
+            touched[here] = _touching_in_pixels(projection, shapes[here], area, north=north)
+    return touched
+
+
+def _touching_in_pixels(
+    projection: Projection, shapes: Shapes, area: Sequence[BaseGeometry], *, north: bool
+) -> npt.NDArray[np.bool_]:
+    cap = shapely.box(-540, _POLAR_AREA_FROM, 540, 90) if north else shapely.box(-540, -90, 540, -_POLAR_AREA_FROM)
+    parts = [part for shp in area if not (part := shapely.intersection(shp, cap)).is_empty]
+    touched = np.zeros(len(shapes), dtype=bool)
+    if parts:
+        there = project_all([STGeometry(WGS84_PROJECTION, part, None) for part in parts], [projection] * len(parts))
+        asking = shape_array([shape_of(geometry) for geometry in there])
+        touched[np.unique(shapely.STRtree(shapes).query(asking, predicate="intersects")[1])] = True
+    return touched
+
+
+def _eastwards(shapes: Shapes, degrees: float) -> Shapes:
+    return transformed(shapes, lambda xy: xy + np.array([degrees, 0.0])) if degrees else shapes
+
+
+def _positive(xy: Coordinates) -> Coordinates:
+    """Longitudes 0..360."""
+    return np.column_stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]])

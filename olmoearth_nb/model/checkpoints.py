@@ -1,0 +1,111 @@
+"""Weights from a Lightning checkpoint into a model, strictly."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from olmoearth_nb.border import describe
+from olmoearth_nb.errors import ModelError
+
+__all__ = ["load_weights", "read_checkpoint"]
+
+_SHOWN = 3
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a Lightning checkpoint; nothing in it is executed.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds, weights on the CPU.
+
+    Raises:
+        ModelError: If it is missing, is no checkpoint, or holds objects that only unsafe loading would read.
+    """
+    if not path.is_file():
+        raise ModelError(
+            "The checkpoint is a folder." if path.is_dir() else "The checkpoint is missing.",
+            where=str(path),
+            fix="Fine-tune a model first, or give the path of a checkpoint.",
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
+            raise ModelError(
+                "The checkpoint holds more than weights and plain values, which could run code, so it is not loaded.",
+                where=str(path),
+                found=_unsafe_name(str(error)),
+                fix="If you trust its source, load it with torch.load(path, weights_only=False), keep "
+                '{"state_dict": checkpoint["state_dict"]} and save that with torch.save.',
+            ) from error
+        raise _no_checkpoint(path, error) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise _no_checkpoint(path, error) from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+        raise ModelError(
+            "The file is not a Lightning checkpoint.", where=str(path), expected="a 'state_dict' in it", found=keys
+        )
+    return content
+
+
+def _unsafe_name(text: str) -> str | None:
+    _, _, after = text.partition("GLOBAL ")
+    return after.split()[0] if after else None
+
+
+def _no_checkpoint(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"The file is not a checkpoint that torch can read: {describe(error)}",
+        where=str(path),
+        found=f"{path.stat().st_size} bytes",
+        fix="Was it downloaded completely? A Git LFS pointer is a text of some 130 bytes.",
+    )
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Puts a checkpoint's weights into a model; every key has to fit.
+
+    Args:
+        module: The Lightning module.
+        path: The checkpoint.
+
+    Raises:
+        ModelError: If the file is no checkpoint, or is one of another model; the message names the first keys.
+    """
+    weights = cast(dict[str, torch.Tensor], read_checkpoint(path)["state_dict"])
+    own = module.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    unexpected = sorted(weights.keys() - own.keys())
+    sizes = [
+        f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & weights.keys())
+        if weights[key].shape != own[key].shape
+    ]
+    differences = [
+        f"{len(names)} {what} ({_first(names)})"
+        for names, what in ((missing, "missing"), (unexpected, "unexpected"), (sizes, "of another size"))
+        if names
+    ]
+    if differences:
+        raise ModelError(
+            "The checkpoint is not of this model.",
+            where=str(path),
+            expected=f"the {len(own)} weights of model.yaml",
+            found="; ".join(differences),
+            fix="Use the model.yaml that the checkpoint was trained with.",
+        )
+    module.load_state_dict(weights)
+
+
+def _first(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")

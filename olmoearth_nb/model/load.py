@@ -1,0 +1,219 @@
+"""Load the model of a project without a trainer: module, data module, writer and weights, on a device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from rslearn.train.prediction_writer import RslearnWriter
+from rslearn.train.tasks import Task
+from rslearn.train.tasks.multi_task import MultiTask
+
+from olmoearth_nb.errors import ConfigError, ModelError
+from olmoearth_nb.model.checkpoints import load_weights
+from olmoearth_nb.model.devices import autocast, choose_device, choose_precision
+from olmoearth_nb.model.encoders import offline_encoders, uses_olmoearth, with_random_encoders
+from olmoearth_nb.model.instantiate import component_class, instantiate
+from olmoearth_nb.model.quiet import quiet
+from olmoearth_nb.model.template import read_model_config, template_variables
+
+__all__ = ["LoadedModel", "build_modules", "load_model", "read_model_config", "template_variables"]
+
+
+# Of huggingface_hub, httpx and requests, by name: which of them is installed depends on versions.
+_OFFLINE = {"ConnectError", "ConnectionError", "ConnectTimeout", "LocalEntryNotFoundError", "ProxyError", "TimeoutError"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model that is ready to run.
+
+    Attributes:
+        module: The Lightning module, in evaluation mode, on ``device``.
+        data: The Lightning data module; it reads nothing until it is set up.
+        task: The rslearn task of both.
+        writer: The configuration's RslearnWriter, or one with its defaults; None if the model has several tasks and
+            the configuration doesn't say which to write.
+        device: Where the model is.
+        precision: ``32``, ``bf16-mixed`` or ``16-mixed``.
+        dataset_path: The rslearn dataset that it reads from and writes to.
+        model_yaml: The configuration.
+        config: The configuration as read, template variables filled in.
+        checkpoint: Where the weights come from; None if they are those that the configuration starts training with.
+    """
+
+    module: LightningModule
+    data: LightningDataModule
+    task: Task
+    writer: RslearnWriter | None
+    device: torch.device
+    precision: str
+    dataset_path: Path
+    model_yaml: Path
+    config: dict[str, Any]
+    checkpoint: Path | None
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Context that a forward pass of this precision runs in."""
+        return autocast(self.precision, self.device)
+
+
+def load_model(
+    model_yaml: Path,
+    *,
+    variables: Mapping[str, str],
+    checkpoint: Path | None,
+    device: str | None = None,
+    precision: str | None = None,
+) -> LoadedModel:
+    """Loads the model that ``model.yaml`` describes.
+
+    With a checkpoint, OlmoEarth encoders don't load the weights they were pretrained with, and nothing is fetched.
+
+    Args:
+        model_yaml: The configuration.
+        variables: Template variable -> value; ``DATASET_PATH`` is where the model reads and writes, whatever paths
+            the configuration has.
+        checkpoint: Lightning checkpoint; None leaves the model with the weights that it starts training with.
+        device: ``cuda``, ``mps``, ``cpu``; None or ``auto`` for the best there is.
+        precision: ``32``, ``bf16-mixed``, ``16-mixed``; None for what ``trainer.precision`` says, or 32.
+
+    Raises:
+        ConfigError: If the configuration can't be read, or names what does not import or fit.
+        MissingDependencyError: If a package is missing that it needs.
+        ModelError: If the model can't be built, or the checkpoint is not one of this model.
+        UsageError: If the device or the precision is not there.
+    """
+    chosen = choose_device(device)
+    config = read_model_config(model_yaml, variables)
+    bits = choose_precision(precision, config, chosen)
+    with quiet():
+        module, data = build_modules(config, variables, where=str(model_yaml), random=checkpoint is not None)
+        task = _task(module, str(model_yaml))
+        writer = _writer(config, variables, task, where=str(model_yaml))
+        if checkpoint is not None:
+            load_weights(module, checkpoint)
+    module.to(chosen)
+    module.eval()
+    return LoadedModel(
+        module=module,
+        data=data,
+        task=task,
+        writer=writer,
+        device=chosen,
+        precision=bits,
+        dataset_path=Path(variables["DATASET_PATH"]),
+        model_yaml=model_yaml,
+        config=config,
+        checkpoint=checkpoint,
+    )
+
+
+def build_modules(
+    config: Mapping[str, Any], variables: Mapping[str, str], *, where: str, random: bool
+) -> tuple[LightningModule, LightningDataModule]:
+    """Builds the module and the data module of a configuration.
+
+    Args:
+        config: The configuration, variables filled in.
+        variables: For the dataset's path.
+        where: The file, for errors.
+        random: Whether OlmoEarth encoders leave their weights as they are initialized.
+
+    Raises:
+        ConfigError: If something does not import or fit.
+        MissingDependencyError: If a package is missing that it needs.
+        ModelError: If something can't be built.
+    """
+    sections = {name: _section(config, name, where) for name in ("model", "data")}
+    # Published configurations have paths of other machines here.
+    arguments = sections["data"].get("init_args") or {}
+    if "data_modules" not in arguments:
+        sections["data"] = {**sections["data"], "init_args": {**arguments, "path": variables["DATASET_PATH"]}}
+    if random:
+        sections["model"] = with_random_encoders(sections["model"])
+    types: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
+    try:
+        with offline_encoders(sections["model"]):
+            built = instantiate(sections, types, where=where)
+    except ModelError as error:
+        if uses_olmoearth(config) and not random and _looks_offline(error):
+            raise ModelError(
+                error.what,
+                where=error.where,
+                fix="A new OlmoEarth model starts with weights from Hugging Face, which needs a connection once. With "
+                "a checkpoint nothing is fetched; random_initialization: true trains from nothing.",
+            ) from error
+        raise
+    return built.model, built.data
+
+
+def _looks_offline(error: BaseException | None) -> bool:
+    while error is not None:
+        if type(error).__name__ in _OFFLINE:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    section = config.get(name)
+    if not isinstance(section, dict) or "class_path" not in section:
+        raise ConfigError(
+            f"The section {name!r} has no class_path.",
+            where=where,
+            expected="class_path and init_args",
+            found="nothing" if section is None else repr(section)[:80],
+        )
+    return section
+
+
+def _task(module: LightningModule, where: str) -> Task:
+    task = getattr(module, "task", None)
+    if not isinstance(task, Task):
+        raise ConfigError(
+            "The Lightning module has no rslearn task.",
+            where=f"{where}: model.class_path",
+            expected="rslearn.train.lightning_module.RslearnLightningModule or a class derived from it",
+            found=type(module).__name__,
+        )
+    return task
+
+
+def _writer(config: Mapping[str, Any], variables: Mapping[str, str], task: Task, *, where: str) -> RslearnWriter | None:
+    """The writer that the trainer would have; outputs go to the run's dataset."""
+    entry = _writer_entry(config)
+    if entry is not None:
+        arguments = {**(entry.get("init_args") or {}), "path": variables["DATASET_PATH"], "output_path": None}
+        arguments.pop("path_options", None)
+        section = {"writer": {"class_path": entry["class_path"], "init_args": arguments}}
+        built = instantiate(section, {"writer": RslearnWriter}, where=f"{where}: trainer.callbacks")
+        writer: RslearnWriter = built.writer
+        return writer
+    selector = None
+    if isinstance(task, MultiTask):
+        if len(task.tasks) > 1:
+            return None
+        selector = list(task.tasks)
+    return RslearnWriter(
+        output_layer=variables.get("PREDICTION_OUTPUT_LAYER", "output"),
+        path=variables["DATASET_PATH"],
+        selector=selector,
+    )
+
+
+def _writer_entry(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    callbacks = (config.get("trainer") or {}).get("callbacks") or []
+    for entry in callbacks if isinstance(callbacks, list) else [callbacks]:
+        path = entry.get("class_path") if isinstance(entry, dict) else None
+        if path == RslearnWriter.__name__:
+            return dict(entry)
+        cls = component_class(path)
+        if cls is not None and issubclass(cls, RslearnWriter):
+            return dict(entry)
+    return None

@@ -1,0 +1,174 @@
+"""Which geometries are duplicates of an earlier one, through spatial indexes.
+
+The rule is greedy and in order: a geometry is dropped if it is a duplicate of an earlier one *that was kept*.
+The result is that of comparing all pairs in order, at a cost that grows with the number of neighbours instead
+of the number of geometries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+__all__ = ["first_of_duplicates"]
+
+Ids: TypeAlias = npt.NDArray[np.intp]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Geometries: TypeAlias = npt.NDArray[np.object_]
+Same: TypeAlias = Callable[[Ids, Ids], Flags]
+
+# Members of a cluster are compared with its first one only once that is in the index of what is kept, so a
+# chunk bounds the pairs that a cluster can have. 1,024 is slower with clusters, 128 with lone geometries.
+_CHUNK = 512
+# An IoU this close to the threshold is computed again from the union itself; areas of overlays of polygons
+# of a metre (1e-5 degrees) are right to about 1e-8 of their size.
+_CLOSE = 1e-4
+
+
+def first_of_duplicates(shapes: Sequence[BaseGeometry], *, min_iou: float, point_nearness: float) -> Flags:
+    """Which geometries are kept.
+
+    Valid polygons and multipolygons are compared with each other by their intersection over union, points by
+    their distance, other geometries with those of their own type by equality of their point sets. An invalid
+    polygon is no duplicate of anything.
+
+    Args:
+        shapes: Geometries in degrees, in order.
+        min_iou: Polygons whose intersection over union reaches this are duplicates; above 0.
+        point_nearness: Points that are this near, in degrees, are duplicates.
+
+    Returns:
+        Booleans of shape (N,), one a geometry.
+    """
+    geometries = np.empty(len(shapes), dtype=object)
+    geometries[:] = shapes
+    types = shapely.get_type_id(geometries)
+    polygonal = np.isin(types, (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
+    points = types == shapely.GeometryType.POINT
+    others = np.flatnonzero(~polygonal & ~points)
+
+    kept = np.ones(len(geometries), dtype=bool)
+    comparable = np.flatnonzero(polygonal & shapely.is_valid(geometries) & ~shapely.is_empty(geometries))
+    kept[comparable] = _keep_first(geometries, comparable, _same_area(geometries, min_iou))
+    if point_nearness >= 0:
+        near = np.flatnonzero(points & ~shapely.is_empty(geometries))
+        kept[near] = _keep_first(geometries, near, _same_place(geometries, point_nearness), within=point_nearness)
+    kept[others] = _keep_unequal(geometries[others], types[others])
+    return kept
+
+
+def _same_area(geometries: Geometries, min_iou: float) -> Same:
+    area = shapely.area(geometries)
+    bounds = shapely.bounds(geometries)
+
+    def reaches(first: Ids, second: Ids) -> Flags:
+        overlap = np.minimum(bounds[first, 2:], bounds[second, 2:]) - np.maximum(bounds[first, :2], bounds[second, :2])
+        at_most = np.minimum(area[first], area[second])
+        at_most = np.minimum(at_most, np.maximum(overlap, 0).prod(axis=1))
+        # No overlay is needed where even the boxes or the sizes differ too much.
+        candidates = at_most >= (min_iou - _CLOSE) * np.maximum(area[first], area[second])
+        same = np.zeros(len(first), dtype=bool)
+        same[candidates] = overlay(first[candidates], second[candidates])
+        return same
+
+    def overlay(first: Ids, second: Ids) -> Flags:
+        intersection = shapely.area(shapely.intersection(geometries[first], geometries[second]))
+        iou = intersection / (area[first] + area[second] - intersection)
+        close = np.flatnonzero(np.abs(iou - min_iou) <= _CLOSE)
+        union = shapely.area(shapely.union(geometries[first[close]], geometries[second[close]]))
+        iou[close] = intersection[close] / union
+        return np.asarray(iou >= min_iou)
+
+    return reaches
+
+
+def _same_place(geometries: Geometries, nearness: float) -> Same:
+    def near(first: Ids, second: Ids) -> Flags:
+        return np.asarray(shapely.distance(geometries[first], geometries[second]) <= nearness)
+
+    return near
+
+
+class _Kept:
+    """An index that grows: trees over what is kept, each at least twice as large as the next."""
+
+    def __init__(self, geometries: Geometries, within: float | None) -> None:
+        self._geometries = geometries
+        self._within = within
+        self._trees: list[tuple[shapely.STRtree, Ids]] = []
+
+    def add(self, ids: Ids) -> None:
+        while self._trees and len(self._trees[-1][1]) < 2 * len(ids):
+            ids = np.concatenate([self._trees.pop()[1], ids])
+        if len(ids):
+            self._trees.append((shapely.STRtree(self._geometries[ids]), ids))
+
+    def duplicates(self, ids: Ids, same: Same) -> Flags:
+        found = np.zeros(len(ids), dtype=bool)
+        for tree, kept in self._trees:
+            todo = np.flatnonzero(~found)
+            probe, hit = _neighbours(tree, self._geometries[ids[todo]], self._within)
+            probe = todo[probe]
+            found[probe[same(kept[hit], ids[probe])]] = True
+        return found
+
+
+def _neighbours(tree: shapely.STRtree, geometries: Geometries, within: float | None) -> tuple[Ids, Ids]:
+    if within is None:
+        probe, hit = tree.query(geometries)
+    else:
+        # A hair more than asked for: the exact distance decides.
+        probe, hit = tree.query(geometries, predicate="dwithin", distance=math.nextafter(within * (1 + 1e-9), math.inf))
+    return probe, hit
+
+
+def _keep_first(geometries: Geometries, ids: Ids, same: Same, *, within: float | None = None) -> Flags:
+    index = _Kept(geometries, within)
+    kept = np.zeros(len(ids), dtype=bool)
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        alive = np.flatnonzero(~index.duplicates(chunk, same))
+        alive = alive[_keep_first_of_few(geometries, chunk[alive], same, within)]
+        kept[start + alive] = True
+        index.add(chunk[alive])
+    return kept
+
+
+def _keep_first_of_few(geometries: Geometries, ids: Ids, same: Same, within: float | None) -> Flags:
+    """The greedy rule among a few: what waits for no earlier neighbour is kept, and tested against later ones."""
+    kept = np.zeros(len(ids), dtype=bool)
+    open_ = np.ones(len(ids), dtype=bool)
+    earlier, later = _neighbours(shapely.STRtree(geometries[ids]), geometries[ids], within)
+    in_order = earlier < later
+    earlier, later = earlier[in_order], later[in_order]
+    while open_.any():
+        ready = open_.copy()
+        ready[later] = False
+        kept |= ready
+        open_ &= ~ready
+        tested = ready[earlier]
+        first, second = earlier[tested], later[tested]
+        open_[second[same(ids[first], ids[second])]] = False
+        pending = open_[earlier] & open_[later]
+        earlier, later = earlier[pending], later[pending]
+    return kept
+
+
+def _keep_unequal(geometries: Geometries, types: npt.NDArray[np.integer]) -> Flags:
+    kept = np.ones(len(geometries), dtype=bool)
+    # Equal point sets have equal bounds, so only geometries with the same bounds are compared.
+    seen: dict[tuple[float, ...], list[int]] = {}
+    for index, (geometry, kind, bounds) in enumerate(zip(geometries, types, shapely.bounds(geometries), strict=True)):
+        key = (float(kind),) if geometry.is_empty else (float(kind), *bounds.tolist())
+        alike = seen.setdefault(key, [])
+        if shapely.equals(geometries[alike], geometry).any():
+            kept[index] = False
+        else:
+            alike.append(index)
+    return kept

@@ -1,0 +1,29 @@
+"""The two workflows: order, preconditions, summaries and progress; no algorithm."""
+
+from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
+from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
+from olmoearth_nb.runners.summaries import (
+    BuildSummary,
+    InferenceSummary,
+    PartitionSummary,
+    PostprocessSummary,
+    PredictionResult,
+    PrepareSummary,
+    Status,
+    StepSummary,
+    TrainingSummary,
+)
+
+__all__ = [
+    "BuildSummary",
+    "InferenceSummary",
+    "OlmoEarthRunFineTuneRunner",
+    "OlmoEarthRunPredictRunner",
+    "PartitionSummary",
+    "PostprocessSummary",
+    "PredictionResult",
+    "PrepareSummary",
+    "Status",
+    "StepSummary",
+    "TrainingSummary",
+]

@@ -1,0 +1,121 @@
+"""The components that a project's ``olmoearth_run.yaml`` names, and the check before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from olmoearth_nb.config import ObjectSpec, Project, build_object, role_for
+from olmoearth_nb.files import hash_json, read_json, write_json
+from olmoearth_nb.runners.base import file_hash
+from olmoearth_nb.store.workspace import make_folder
+from olmoearth_nb.types import StepName
+
+__all__ = ["Components", "check_once"]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Builds the configured objects of a project, each when it is asked for.
+
+    Attributes:
+        project: The project.
+    """
+
+    project: Project
+
+    def _build(self, spec: ObjectSpec) -> Any:
+        config = self.project.run_config.inference_results_config
+        role = role_for(spec, config.data_type if config is not None else None)
+        return build_object(spec, role, search_path=self.project.search_path)
+
+    @property
+    def data_type(self) -> str:
+        """``RASTER`` or ``VECTOR``."""
+        return self.project.run_config.require("inference_results_config", step=StepName.POSTPROCESS).data_type
+
+    @property
+    def is_raster(self) -> bool:
+        """Whether results are rasters."""
+        return self.data_type == "RASTER"
+
+    def request_partitioner(self) -> Any:
+        """What splits the request into partitions."""
+        section = self.project.run_config.require("partition_strategies", step=StepName.PARTITION)
+        return self._build(section.partition_request_geometry)
+
+    def window_partitioner(self) -> Any:
+        """What splits a partition into windows."""
+        section = self.project.run_config.require("partition_strategies", step=StepName.PARTITION)
+        return self._build(section.prepare_window_geometries)
+
+    def window_postprocessor(self) -> Any:
+        """What processes the output of a window."""
+        section = self.project.run_config.require("postprocessing_strategies", step=StepName.POSTPROCESS)
+        return self._build(section.process_window)
+
+    def partition_postprocessor(self) -> Any:
+        """What merges the windows of a partition."""
+        section = self.project.run_config.require("postprocessing_strategies", step=StepName.POSTPROCESS)
+        return self._build(section.process_partition)
+
+    def dataset_postprocessor(self) -> Any:
+        """What merges the partitions of a request."""
+        section = self.project.run_config.require("postprocessing_strategies", step=StepName.COMBINE)
+        return self._build(section.process_dataset)
+
+    def postprocessing_fingerprint(self) -> str:
+        """Changes when the postprocessing of windows or partitions is configured differently."""
+        section = self.project.run_config.require("postprocessing_strategies", step=StepName.POSTPROCESS)
+        return hash_json([self.data_type, section.process_window.raw, section.process_partition.raw])
+
+    def sampler(self) -> Any:
+        """What chooses among the tasks, or None to keep all."""
+        spec = self.project.run_config.require("window_prep", step=StepName.PREPARE_LABELED_WINDOWS).sampler
+        return None if spec is None else self._build(spec)
+
+    def window_preparer(self) -> Any:
+        """What makes labelled windows of a task."""
+        section = self.project.run_config.require("window_prep", step=StepName.PREPARE_LABELED_WINDOWS)
+        return self._build(section.labeled_window_preparer)
+
+    def data_splitter(self) -> Any:
+        """What assigns splits."""
+        section = self.project.run_config.require("window_prep", step=StepName.PREPARE_LABELED_WINDOWS)
+        return self._build(section.data_splitter)
+
+
+def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tuple[str, ...]:
+    """Checks everything that the three configuration files name, before a step starts.
+
+    Importing the classes of ``model.yaml`` takes seconds, so a check that found nothing is noted in the scratch and
+    made again only when a file has changed.
+
+    Args:
+        project: The project.
+        state: Folder of what is remembered about the scratch.
+        steps: The steps that are about to run.
+
+    Returns:
+        What will stop other steps later on.
+
+    Raises:
+        ProjectError: Lists every problem that stops these steps.
+    """
+    note = state / "checked.json"
+    files = [project.run_config_path, project.dataset_config_path, project.model_config_path]
+    inputs = [file_hash(path) if path.is_file() else None for path in files]
+    if note.exists() and read_json(note, what="note of the last check").get("files") == inputs:
+        return ()
+    names = {path.name for path in files}
+    report = project.check()
+    report = replace(report, problems=tuple(problem for problem in report.problems if problem.file in names))
+    for step in steps:
+        report.raise_for(step)
+    later = tuple(f"{problem} This stops a later step." for problem in report.errors)
+    if not later:
+        make_folder(state)
+        write_json(note, {"files": inputs})
+    return later

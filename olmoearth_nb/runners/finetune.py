@@ -1,0 +1,384 @@
+"""The fine-tuning workflow, step by step: prepare labelled windows, build their imagery, train."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import geopandas as gpd
+import shapely
+from rslearn.dataset import Window
+
+from olmoearth_nb.config import Project
+from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, OlmoEarthError
+from olmoearth_nb.labels.prepare import prepare_windows
+from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
+from olmoearth_nb.progress import Progress, open_bar
+from olmoearth_nb.runners.base import counted, pick_steps, raise_if_failed
+from olmoearth_nb.runners.components import Components, check_once
+from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
+from olmoearth_nb.runners.frames import finetune_frame
+from olmoearth_nb.runners.summaries import (
+    BuildSummary,
+    PrepareSummary,
+    Status,
+    StepSummary,
+    TrainingSummary,
+    progress_state,
+)
+from olmoearth_nb.store.dataset import imagery_layers
+from olmoearth_nb.store.label_layer import LabelWriter
+from olmoearth_nb.store.materialize import BuildOptions, build_windows
+from olmoearth_nb.store.windows import completed_layers, update_failures
+from olmoearth_nb.store.workspace import OUTPUT_LAYER, FineTuneWorkspace, make_folder
+from olmoearth_nb.types import DataSplitType, StepName, WindowSpec
+
+if TYPE_CHECKING:
+    from olmoearth_nb.model.finetune import TrainingResult
+
+__all__ = ["OlmoEarthRunFineTuneRunner"]
+
+STEPS = (StepName.PREPARE_LABELED_WINDOWS, StepName.BUILD_DATASET_FROM_WINDOWS, StepName.FINE_TUNE)
+
+
+class OlmoEarthRunFineTuneRunner:
+    """Fine-tunes on annotations, step by step; every step can be run alone, again, and in a new process.
+
+    Args:
+        project_path: The project folder.
+        scratch_path: Folder for everything the run writes.
+        device: ``cuda``, ``mps`` or ``cpu``; the best there is if None.
+        precision: ``32``, ``bf16-mixed`` or ``16-mixed``; that of ``model.yaml`` if None.
+        build: How to build the dataset (worker processes, retries).
+        progress: See :mod:`olmoearth_nb.progress`.
+
+    Raises:
+        ProjectError: If the project folder is not there.
+
+    Example:
+        >>> runner = OlmoEarthRunFineTuneRunner("project", "scratch")  # doctest: +SKIP
+        >>> runner.prepare_labeled_windows()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        project_path: str | PathLike[str],
+        scratch_path: str | PathLike[str],
+        *,
+        device: str | None = None,
+        precision: str | None = None,
+        build: BuildOptions | None = None,
+        progress: Progress = None,
+    ) -> None:
+        self.project = Project(project_path)
+        self.workspace = FineTuneWorkspace(Path(scratch_path).expanduser().absolute())
+        self.device = device
+        self.precision = precision
+        self.build_options = build or BuildOptions()
+        self.progress = progress
+        self.components = Components(self.project)
+        self.scratch = FineTuneScratch(self.project, self.workspace)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(project={str(self.project.path)!r}, scratch={str(self.workspace.root)!r})"
+
+    def _repr_html_(self) -> str:
+        return self.status()._repr_html_()
+
+    # ---- the steps -------------------------------------------------------------------------------------------
+
+    def annotation_tasks(self) -> AnnotationTasks:
+        """The annotation tasks of the project, before sampling.
+
+        Raises:
+            InputFileError: If a file is missing or malformed.
+        """
+        tasks, annotations = self.project.annotation_paths
+        return read_annotation_tasks(tasks, annotations, label_property=self.scratch.window_prep.label_property)
+
+    def prepare_labeled_windows(self, *, overwrite: bool = False) -> PrepareSummary:
+        """Makes labelled windows of the annotation tasks, with splits, and writes them into the dataset.
+
+        Args:
+            overwrite: Remove the windows that were made of other annotations or with another configuration.
+
+        Raises:
+            StaleScratchError: If the windows were made from other files and ``overwrite`` is not given.
+            OlmoEarthError: If annotations or configuration are wrong.
+        """
+        start, step = time.monotonic(), StepName.PREPARE_LABELED_WINDOWS
+        notes = check_once(self.project, self.workspace.state, [step])
+        if not overwrite:
+            self.scratch.check(step)
+        tasks = self.annotation_tasks()
+        prepared = prepare_windows(
+            tasks.tasks,
+            sampler=self.components.sampler(),
+            preparer=self.components.window_preparer(),
+            splitter=self.components.data_splitter(),
+        )
+        if overwrite:
+            self.scratch.forget(step)
+        self.scratch.begin(step)
+        prep = self.scratch.window_prep
+        writer = LabelWriter(self.scratch.dataset, group=prep.group_name, layer=prep.label_layer)
+        written, shown, splits = 0, 0, Counter[str]()
+        bar = open_bar(self.progress, total=len(prepared.tasks), desc="Preparing labelled windows", unit="task")
+        try:
+            for window in prepared:
+                splits[window.split.value] += 1
+                written += self.scratch.write(writer, window)
+                bar.update(prepared.done_tasks - shown)
+                shown = prepared.done_tasks
+            bar.update(len(prepared.tasks) - shown)
+        finally:
+            bar.close()
+        if not splits:
+            raise InputFileError(
+                "The annotation tasks give no labelled windows.",
+                where=str(self.project.annotation_paths[0]),
+                found=f"{tasks.task_count} tasks with {tasks.annotation_count} annotations; "
+                f"{len(prepared.tasks)} tasks after sampling",
+                fix="Check that annotations lie in their tasks, and the sampler and window preparer.",
+            )
+        self.scratch.stamps.finish(step)
+        return PrepareSummary(
+            step=step,
+            counts={
+                "tasks": tasks.task_count,
+                "tasks sampled": len(prepared.tasks),
+                "tasks without windows": len(prepared.empty_tasks),
+                "annotations without task": tasks.left_out_count,
+                "windows": sum(splits.values()),
+                "written": written,
+                **{split.value: splits[split.value] for split in DataSplitType},
+            },
+            seconds=time.monotonic() - start,
+            files=(self.workspace.dataset,),
+            notes=notes,
+        )
+
+    def build_dataset_from_windows(self, *, overwrite: bool = False, strict: bool = False) -> BuildSummary:
+        """Gets the imagery of the labelled windows; windows that have theirs are left as they are.
+
+        Args:
+            overwrite: Build all windows anew, with other files if need be.
+            strict: Raise if any window has no imagery, not only if all have none.
+
+        Raises:
+            MissingStepError: If ``prepare_labeled_windows()`` has not been run.
+            BuildError: If no window got its imagery.
+        """
+        start, step = time.monotonic(), StepName.BUILD_DATASET_FROM_WINDOWS
+        notes = check_once(self.project, self.workspace.state, [step])
+        self.scratch.require(STEPS[0])
+        if overwrite:
+            self.scratch.forget(step)
+        self.scratch.begin(step)
+        specs = [_spec(window) for window in self.scratch.windows()]
+        outcomes = build_windows(self.workspace.dataset, specs, options=self.build_options, progress=self.progress)
+        failed = {key: reason for key, reason in outcomes.items() if reason is not None}
+        update_failures(self.scratch.failures_path, [(spec.group, spec.name) for spec in specs], failed)
+        raise_if_failed(BuildError, "got its imagery", failed, len(specs), strict=strict)
+        self.scratch.stamps.finish(step)
+        return BuildSummary(
+            step=step,
+            counts={
+                "windows": len(specs),
+                "built": len(outcomes) - len(failed),
+                "built before": len(specs) - len(outcomes),
+                "without imagery": len(failed),
+            },
+            seconds=time.monotonic() - start,
+            problems=counted(failed),
+            notes=notes,
+        )
+
+    def fine_tune(self, *, max_epochs: int | None = None, overwrite: bool = False) -> TrainingSummary:
+        """Trains the model of ``model.yaml`` on the labelled windows; a training that was ended goes on.
+
+        Args:
+            max_epochs: Instead of the number in ``model.yaml``.
+            overwrite: Train anew, with another model if need be.
+
+        Raises:
+            MissingStepError: If the windows have not been built.
+            TrainingError: If training can't start or fails.
+        """
+        from olmoearth_nb.model.finetune import fine_tune, read_training
+
+        start, step = time.monotonic(), StepName.FINE_TUNE
+        check_once(self.project, self.workspace.state, [step])
+        self.scratch.require(STEPS[0], STEPS[1])
+        if overwrite:
+            self.scratch.forget(step)
+        self.scratch.check(step)
+        result = read_training(self.workspace.trainer) if self.scratch.stamps.is_done(step) else None
+        if result is None or result.epochs < (max_epochs or 0):
+            self.scratch.begin(step)
+            result = fine_tune(
+                self.project.model_config_path,
+                variables=self._variables(),
+                dataset_path=self.workspace.dataset,
+                trainer_dir=make_folder(self.workspace.trainer),
+                max_epochs=max_epochs,
+                device=self.device,
+                precision=self.precision,
+                progress=self.progress,
+            )
+            self.scratch.stamps.finish(step)
+        return _training_summary(result, time.monotonic() - start)
+
+    def run_pipeline(self, steps: Sequence[str] | None = None) -> list[StepSummary]:
+        """Runs steps in their order.
+
+        Args:
+            steps: Names out of prepare_labeled_windows, build_dataset_from_windows, fine_tune; all if None.
+
+        Raises:
+            UsageError: If a step is not known.
+            OlmoEarthError: Whatever a step raises; errors of the configuration before the first step starts.
+        """
+        wanted = pick_steps(steps, STEPS)
+        check_once(self.project, self.workspace.state, wanted)
+        calls: dict[StepName, Callable[[], StepSummary]] = {
+            StepName.PREPARE_LABELED_WINDOWS: self.prepare_labeled_windows,
+            StepName.BUILD_DATASET_FROM_WINDOWS: self.build_dataset_from_windows,
+            StepName.FINE_TUNE: self.fine_tune,
+        }
+        return [calls[step]() for step in wanted]
+
+    def evaluate(self, split: str = "test", *, apart_from: str | None = None) -> dict[str, float]:
+        """Metrics of the best checkpoint on a split.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            apart_from: Leave out windows that overlap any window of this split, ``train`` say.
+
+        Returns:
+            The task's metrics and ``loss`` by name, and ``windows``, their number.
+
+        Raises:
+            MissingStepError: If there is no checkpoint, or no window of the split.
+        """
+        from olmoearth_nb.model.evaluate import evaluate_windows
+        from olmoearth_nb.model.load import load_model
+
+        training = self.training()
+        if training is None or training.best_checkpoint is None:
+            raise MissingStepError(
+                "There is no checkpoint yet.", where=str(self.workspace.trainer), fix="Call runner.fine_tune() first."
+            )
+        table = self.windows()
+        chosen = table[(table["split"] == split) & (table["state"] == "built")]
+        if apart_from is not None:
+            others = table[table["split"] == apart_from]
+            tree = shapely.STRtree(others.geometry.to_numpy())
+            hits = tree.query(chosen.geometry.to_numpy(), predicate="overlaps")[0]
+            chosen = chosen.drop(chosen.index[sorted(set(hits.tolist()))])
+        names = set(chosen["name"])
+        if not names:
+            raise MissingStepError(
+                f"There is no window of the split {split!r} with imagery.",
+                where=str(self.workspace.dataset),
+                found=", ".join(f"{count} {name}" for name, count in Counter(table["split"]).items()) or "no windows",
+            )
+        model = load_model(
+            self.project.model_config_path,
+            variables=self._variables(),
+            checkpoint=training.best_checkpoint,
+            device=self.device,
+            precision=self.precision,
+        )
+        windows = [window for window in self.scratch.windows() if window.name in names]
+        return evaluate_windows(model, windows, progress=self.progress)
+
+    # ---- looking ---------------------------------------------------------------------------------------------
+
+    def windows(self) -> gpd.GeoDataFrame:
+        """The labelled windows: name, split, bounds, time range, state of every layer, reasons.
+
+        Returns:
+            One row a window with its outline in WGS84, see :func:`olmoearth_nb.runners.frames.finetune_frame`.
+
+        Raises:
+            MissingStepError: If ``prepare_labeled_windows()`` has not been run.
+        """
+        self.scratch.require(STEPS[0])
+        prep = self.scratch.window_prep
+        return finetune_frame(
+            self.scratch.dataset,
+            self.scratch.windows(),
+            split_property=prep.split_property,
+            label_layer=prep.label_layer,
+            failures=self.scratch.failures_path,
+        )
+
+    def training(self) -> TrainingSummary | None:
+        """The training of this scratch as far as it is, or None if none has begun."""
+        from olmoearth_nb.model.finetune import read_training
+
+        result = read_training(self.workspace.trainer)
+        return None if result is None else _training_summary(result, result.seconds)
+
+    def status(self) -> Status:
+        """How far this scratch is: per step done, partly (n of m) or missing."""
+        prepare, build, train = STEPS
+        states = dict.fromkeys(STEPS, "missing")
+        try:
+            self.scratch.require(STEPS[0])
+        except OlmoEarthError:
+            return Status(states)
+        windows = self.scratch.windows()
+        layers = list(imagery_layers(self.scratch.dataset))
+        done = completed_layers(self.scratch.dataset, [(window.group, window.name) for window in windows], layers)
+        states[prepare] = "done"
+        states[build] = progress_state(sum(map(all, done)), len(windows))
+        if self.scratch.stamps.is_done(train):
+            states[train] = "done"
+        elif self.scratch.stamps.inputs(train) is not None:
+            states[train] = "partly (not finished)"
+        return Status(states)
+
+    # ---- inner -----------------------------------------------------------------------------------------------
+
+    def _variables(self) -> Mapping[str, str]:
+        from olmoearth_nb.model.load import template_variables
+
+        return template_variables(
+            dataset_path=self.workspace.dataset,
+            extra_files_path=self.project.extra_files_path,
+            trainer_data_path=self.workspace.trainer,
+            num_workers=0,
+            output_layer=OUTPUT_LAYER,
+        )
+
+
+def _spec(window: Window) -> WindowSpec:
+    return WindowSpec(
+        name=window.name,
+        group=window.group,
+        projection=window.projection,
+        bounds=window.bounds,
+        time_range=window.time_range,
+        features=(),
+    )
+
+
+def _training_summary(result: TrainingResult, seconds: float) -> TrainingSummary:
+    checkpoints = (result.best_checkpoint, result.last_checkpoint)
+    return TrainingSummary(
+        step=StepName.FINE_TUNE,
+        counts={"epochs": result.epochs},
+        seconds=seconds,
+        files=tuple(dict.fromkeys(path for path in checkpoints if path is not None)),
+        best_checkpoint=result.best_checkpoint,
+        last_checkpoint=result.last_checkpoint,
+        monitor=result.monitor,
+        best_score=result.best_score,
+        history=tuple(result.history),
+    )

@@ -1,0 +1,433 @@
+"""The prediction workflow, step by step: partition, build, infer, postprocess, combine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+
+from olmoearth_nb.config import Project
+from olmoearth_nb.errors import BuildError, InferenceError, MissingStepError, OlmoEarthError
+from olmoearth_nb.geojson import read_request
+from olmoearth_nb.planning import Plan, plan
+from olmoearth_nb.postprocess.mask import Mask
+from olmoearth_nb.progress import Progress, open_bar
+from olmoearth_nb.runners import stages
+from olmoearth_nb.runners.base import Ids, counted, pick_steps, raise_if_failed
+from olmoearth_nb.runners.components import Components, check_once
+from olmoearth_nb.runners.frames import prediction_frame
+from olmoearth_nb.runners.predict_scratch import PredictionScratch
+from olmoearth_nb.runners.summaries import (
+    BuildSummary,
+    InferenceSummary,
+    PartitionSummary,
+    PostprocessSummary,
+    PredictionResult,
+    Status,
+    StepSummary,
+    progress_state,
+)
+from olmoearth_nb.store.dataset import imagery_layers
+from olmoearth_nb.store.materialize import BuildOptions, build_windows
+from olmoearth_nb.store.windows import as_window, completed_layers, update_failures
+from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace
+from olmoearth_nb.types import StepName
+
+if TYPE_CHECKING:
+    from olmoearth_nb.model.load import LoadedModel
+
+__all__ = ["OlmoEarthRunPredictRunner"]
+
+STEPS = (
+    StepName.PARTITION,
+    StepName.DATASET_BUILD,
+    StepName.INFERENCE,
+    StepName.POSTPROCESS,
+    StepName.COMBINE,
+)
+
+
+class OlmoEarthRunPredictRunner:
+    """Predicts for a request, step by step; every step can be run alone, again, and in a new process.
+
+    Args:
+        project_path: The project folder.
+        scratch_path: Folder for everything the run writes.
+        request_geometry_path: The request; the project's own if None.
+        checkpoint_path: The checkpoint; the project's own if None.
+        mask_path: GeoTIFF, GeoJSON or folder of one kind; only its valid area is predicted.
+        mask_valid_values: Values of a raster mask that are valid.
+        device: ``cuda``, ``mps`` or ``cpu``; the best there is if None.
+        precision: ``32``, ``bf16-mixed`` or ``16-mixed``; single precision if None.
+        batch_size: Crops or windows a batch; that of ``model.yaml`` if None.
+        build: How to build the dataset (worker processes, retries).
+        progress: See :mod:`olmoearth_nb.progress`.
+
+    Raises:
+        ProjectError: If the project folder or the request is not there.
+
+    Example:
+        >>> runner = OlmoEarthRunPredictRunner("project", "scratch")  # doctest: +SKIP
+        >>> ids = runner.partition()  # doctest: +SKIP
+        >>> runner.build_dataset(ids)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        project_path: str | PathLike[str],
+        scratch_path: str | PathLike[str],
+        request_geometry_path: str | PathLike[str] | None = None,
+        checkpoint_path: str | PathLike[str] | None = None,
+        *,
+        mask_path: str | PathLike[str] | None = None,
+        mask_valid_values: Sequence[int] = (1,),
+        device: str | None = None,
+        precision: str | None = None,
+        batch_size: int | None = None,
+        build: BuildOptions | None = None,
+        progress: Progress = None,
+    ) -> None:
+        self.project = Project(project_path)
+        self.workspace = PredictionWorkspace(Path(scratch_path).expanduser().absolute())
+        self.scratch = PredictionScratch(
+            project=self.project,
+            workspace=self.workspace,
+            request_path=_absolute(request_geometry_path) or self.project.request(),
+            checkpoint_path=_absolute(checkpoint_path) or self.project.checkpoint_path,
+            mask_path=_absolute(mask_path),
+            mask_valid_values=tuple(mask_valid_values),
+        )
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size
+        self.build_options = build or BuildOptions()
+        self.progress = progress
+        self.components = Components(self.project)
+        self._loaded: tuple[Mapping[str, Any], LoadedModel] | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(project={str(self.project.path)!r}, scratch={str(self.workspace.root)!r})"
+
+    def _repr_html_(self) -> str:
+        return self.status()._repr_html_()
+
+    # ---- the steps -------------------------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        """Partitions and windows as they would be, nothing written: for looking before paying for imagery.
+
+        Raises:
+            OlmoEarthError: If request, configuration or mask are wrong.
+        """
+        mask = self._mask()
+        return plan(
+            read_request(self.scratch.request_path),
+            to_partitions=self.components.request_partitioner(),
+            to_windows=self.components.window_partitioner(),
+            accept=None if mask is None else mask.accepts_windows,
+        )
+
+    def partition(self, *, overwrite: bool = False) -> PartitionSummary:
+        """Splits the request into partitions and windows and creates them in the dataset.
+
+        Args:
+            overwrite: Remove the windows and results of another request or partitioning that lie in this scratch.
+
+        Raises:
+            StaleScratchError: If the scratch was made from other files and ``overwrite`` is not given.
+            OlmoEarthError: If request, configuration or mask are wrong.
+        """
+        start, scratch, step = time.monotonic(), self.scratch, StepName.PARTITION
+        notes = self._check(step)
+        if not overwrite:
+            scratch.check(step)
+        if overwrite or not scratch.stamps.is_done(step):
+            planned = self.plan()
+            scratch.forget(step)
+            scratch.begin(step)
+            scratch.write_plan(planned)
+            scratch.stamps.finish(step)
+        partitions = {pid: scratch.windows_of(pid) for pid in scratch.partition_ids()}
+        distinct = {(spec.group, spec.name) for windows in partitions.values() for spec in windows}
+        total = sum(map(len, partitions.values()))
+        return PartitionSummary(
+            step=step,
+            counts={"partitions": len(partitions), "windows": len(distinct), "shared": total - len(distinct)},
+            seconds=time.monotonic() - start,
+            notes=notes,
+            partitions={pid: len(windows) for pid, windows in partitions.items()},
+        )
+
+    def build_dataset(self, ids: Ids = None, *, overwrite: bool = False, strict: bool = False) -> BuildSummary:
+        """Gets the imagery of the windows of some partitions; windows that have theirs are left as they are.
+
+        Args:
+            ids: One partition id, several, or None for all.
+            overwrite: Build all windows anew that were built, with other files if need be.
+            strict: Raise if any window has no imagery, not only if all have none.
+
+        Raises:
+            MissingStepError: If ``partition()`` has not been run.
+            BuildError: If no window got its imagery.
+        """
+        start, scratch, step = time.monotonic(), self.scratch, StepName.DATASET_BUILD
+        notes = self._check(step)
+        specs = scratch.specs(scratch.partition_ids(ids))
+        if overwrite:
+            scratch.forget(step)
+        scratch.begin(step)
+        outcomes = build_windows(
+            self.workspace.dataset, list(specs.values()), options=self.build_options, progress=self.progress
+        )
+        failed = {key: reason for key, reason in outcomes.items() if reason is not None}
+        update_failures(scratch.failures_path(step), specs, failed)
+        raise_if_failed(BuildError, "got its imagery", failed, len(specs), strict=strict)
+        return BuildSummary(
+            step=step,
+            counts={
+                "windows": len(specs),
+                "built": len(outcomes) - len(failed),
+                "built before": len(specs) - len(outcomes),
+                "without imagery": len(failed),
+            },
+            seconds=time.monotonic() - start,
+            problems=counted(failed),
+            notes=notes,
+        )
+
+    def run_inference(self, ids: Ids = None, *, overwrite: bool = False, strict: bool = False) -> InferenceSummary:
+        """Runs the model on the windows of some partitions; windows that have their output are skipped.
+
+        Args:
+            ids: One partition id, several, or None for all.
+            overwrite: Predict all windows anew that were predicted, with another checkpoint if need be.
+            strict: Raise if any window fails, not only if all do.
+
+        Raises:
+            MissingStepError: If the windows have not been built.
+            InferenceError: If no window could be predicted.
+            ModelError: If the model or the checkpoint can't be loaded.
+        """
+        from olmoearth_nb.model.predict import predict_windows
+
+        start, scratch, step = time.monotonic(), self.scratch, StepName.INFERENCE
+        self._check(step)
+        specs = scratch.specs(scratch.partition_ids(ids))
+        scratch.check(StepName.DATASET_BUILD)
+        ready, without_imagery = scratch.with_imagery(specs)
+        if overwrite:
+            scratch.forget(step)
+        scratch.begin(step)
+        done = scratch.predicted(ready)
+        todo = [as_window(scratch.dataset, spec) for key, spec in ready.items() if key not in done]
+        outcomes = (
+            predict_windows(self.model(), todo, batch_size=self.batch_size, progress=self.progress) if todo else []
+        )
+        failed = {
+            (outcome.group, outcome.name): outcome.reason or outcome.state
+            for outcome in outcomes
+            if outcome.state in ("failed", "dropped")
+        }
+        update_failures(scratch.failures_path(step), ready, failed)
+        # Windows without imagery were reported by the build; a loop over partitions goes on past them.
+        raise_if_failed(InferenceError, "could be predicted", failed, len(todo), strict=False)
+        failed |= without_imagery
+        raise_if_failed(InferenceError, "could be predicted", failed, len(specs) + 1, strict=strict)
+        return InferenceSummary(
+            step=step,
+            counts={
+                "windows": len(specs),
+                "predicted": sum(outcome.state == "written" for outcome in outcomes),
+                "predicted before": len(done),
+                "failed": len(failed),
+            },
+            seconds=time.monotonic() - start,
+            problems=counted(failed),
+        )
+
+    def postprocess(self, ids: Ids = None) -> PostprocessSummary:
+        """Postprocesses the windows of some partitions and merges them, partition by partition.
+
+        A partition whose predictions and configuration have not changed since is left as it is.
+
+        Args:
+            ids: One partition id, several, or None for all.
+
+        Raises:
+            MissingStepError: If no window of these partitions has been predicted.
+            PostprocessError: If a postprocessor fails.
+        """
+        start, scratch, step = time.monotonic(), self.scratch, StepName.POSTPROCESS
+        self._check(step)
+        wanted = scratch.partition_ids(ids)
+        scratch.check(StepName.INFERENCE)
+        stage = stages.PartitionStage(scratch, self.components, self._mask())
+        outcomes: list[stages.PartitionOutcome] = []
+        bar = open_bar(self.progress, total=len(wanted), desc="Postprocessing", unit="partition")
+        try:
+            for pid in wanted:
+                outcomes.append(stage.run(pid))
+                bar.update(1)
+        finally:
+            bar.close()
+        unpredicted = scratch.not_yet_predicted(wanted)
+        if unpredicted and not any(outcome.windows for outcome in outcomes):
+            raise MissingStepError(
+                f"None of the {unpredicted} windows of these partitions has been predicted.",
+                where=str(self.workspace.root),
+                fix="Call runner.run_inference() first.",
+            )
+        return PostprocessSummary(
+            step=step,
+            counts={
+                "partitions": len(wanted),
+                "processed": sum(not outcome.unchanged for outcome in outcomes),
+                "unchanged": sum(outcome.unchanged for outcome in outcomes),
+                "windows": sum(outcome.windows for outcome in outcomes),
+            },
+            seconds=time.monotonic() - start,
+            files=tuple(path for outcome in outcomes for path in outcome.files),
+            problems={
+                outcome.partition_id: f"{outcome.missing} of its windows have no prediction."
+                for outcome in outcomes
+                if outcome.missing
+            },
+        )
+
+    def combine(self, ids: Ids = None) -> PredictionResult:
+        """Combines the results of partitions into the result of the request.
+
+        Args:
+            ids: One partition id, several, or None for all.
+
+        Raises:
+            MissingStepError: If a partition has not been postprocessed.
+            PostprocessError: If the postprocessor fails.
+        """
+        start, step = time.monotonic(), StepName.COMBINE
+        self._check(step)
+        wanted = self.scratch.partition_ids(ids)
+        bar = open_bar(self.progress, total=len(wanted), desc="Combining", unit="partition")
+        try:
+            outcome = stages.combine(self.scratch, self.components, wanted)
+            bar.update(len(wanted))
+        finally:
+            bar.close()
+        return PredictionResult(
+            step=step,
+            counts={"partitions": len(wanted), "files": len(outcome.files)},
+            seconds=time.monotonic() - start,
+            files=outcome.files,
+            notes=outcome.notes,
+            data_type=self.components.data_type,
+            legend=self.project.legend,
+        )
+
+    def run_pipeline(self, steps: Sequence[str] | None = None, ids: Ids = None) -> list[StepSummary]:
+        """Runs steps in their order.
+
+        Args:
+            steps: Names out of partition, dataset_build, inference, postprocess, combine; all if None.
+            ids: Partitions for the steps after ``partition``; all if None.
+
+        Raises:
+            UsageError: If a step is not known.
+            OlmoEarthError: Whatever a step raises; errors of the configuration before the first step starts.
+        """
+        wanted = pick_steps(steps, STEPS)
+        self._check(*wanted)
+        picked = ids if ids is None or isinstance(ids, str) else list(ids)
+        calls: dict[StepName, Callable[[], StepSummary]] = {
+            StepName.PARTITION: self.partition,
+            StepName.DATASET_BUILD: lambda: self.build_dataset(picked),
+            StepName.INFERENCE: lambda: self.run_inference(picked),
+            StepName.POSTPROCESS: lambda: self.postprocess(picked),
+            StepName.COMBINE: lambda: self.combine(picked),
+        }
+        return [calls[step]() for step in wanted]
+
+    # ---- looking ---------------------------------------------------------------------------------------------
+
+    def partition_ids(self) -> list[str]:
+        """Ids of the partitions of this scratch, in order of their numbers.
+
+        Raises:
+            MissingStepError: If ``partition()`` has not been run.
+        """
+        return self.scratch.partition_ids()
+
+    def windows(self, ids: Ids = None) -> gpd.GeoDataFrame:
+        """The windows of some partitions: name, partition, bounds, time range, state of every layer, reasons.
+
+        Args:
+            ids: One partition id, several, or None for all.
+
+        Returns:
+            One row a window with its outline in WGS84, see :func:`olmoearth_nb.runners.frames.prediction_frame`.
+        """
+        return prediction_frame(self.scratch, self.scratch.partition_ids(ids))
+
+    def status(self) -> Status:
+        """How far this scratch is: per step done, partly (n of m) or missing."""
+        scratch, workspace = self.scratch, self.workspace
+        try:
+            pids = scratch.partition_ids()
+        except OlmoEarthError:
+            return Status(dict.fromkeys(STEPS, "missing"))
+        specs = scratch.specs(pids)
+        layers = list(imagery_layers(scratch.dataset))
+        built = sum(all(done) for done in completed_layers(scratch.dataset, specs, layers))
+        processed = sum(stages.is_processed(scratch, pid) for pid in pids)
+        return Status(
+            {
+                StepName.PARTITION: "done",
+                StepName.DATASET_BUILD: progress_state(built, len(specs)),
+                StepName.INFERENCE: progress_state(len(scratch.predicted(specs)), len(specs)),
+                StepName.POSTPROCESS: progress_state(processed, len(pids)),
+                StepName.COMBINE: "done" if workspace.result.exists() or workspace.rasters.is_dir() else "missing",
+            }
+        )
+
+    def model(self) -> LoadedModel:
+        """The model with its checkpoint, loaded once for this runner.
+
+        Raises:
+            ModelError: If the model or the checkpoint can't be loaded.
+        """
+        from olmoearth_nb.model.load import load_model, template_variables
+
+        inputs = self.scratch.inputs(StepName.INFERENCE)
+        if self._loaded is None or self._loaded[0] != inputs:
+            variables = template_variables(
+                dataset_path=self.workspace.dataset,
+                extra_files_path=self.scratch.extra_files_path,
+                trainer_data_path=self.workspace.model_stage,
+                num_workers=0,
+                output_layer=OUTPUT_LAYER,
+            )
+            loaded = load_model(
+                self.project.model_config_path,
+                variables=variables,
+                checkpoint=self.scratch.checkpoint(),
+                device=self.device,
+                precision=self.precision,
+            )
+            self._loaded = (inputs, loaded)
+        return self._loaded[1]
+
+    # ---- inner -----------------------------------------------------------------------------------------------
+
+    def _check(self, *steps: StepName) -> tuple[str, ...]:
+        return check_once(self.project, self.workspace.state, steps)
+
+    def _mask(self) -> Mask | None:
+        path = self.scratch.mask_path
+        return None if path is None else Mask.open(path, valid_values=self.scratch.mask_valid_values)
+
+
+def _absolute(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path).expanduser().absolute()

@@ -1,0 +1,271 @@
+"""What lies in a prediction's scratch, and whether it was made from today's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from olmoearth_nb.config import Project
+from olmoearth_nb.errors import MissingStepError, ModelError
+from olmoearth_nb.files import hash_json
+from olmoearth_nb.geojson import PredictionRequestCollection, write_collection
+from olmoearth_nb.planning import Plan
+from olmoearth_nb.runners.base import Ids, file_hash, install_file, pick_ids, remove
+from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
+from olmoearth_nb.store.index import read_index, write_index
+from olmoearth_nb.store.local_listing import imagery_fingerprint
+from olmoearth_nb.store.stamps import Stamps
+from olmoearth_nb.store.windows import WindowKey, completed_layers, create_window, read_failures
+from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace, make_folder, partition_number
+from olmoearth_nb.types import StepName, WindowSpec
+
+__all__ = ["PredictionScratch"]
+
+Specs = dict[WindowKey, WindowSpec]
+
+_REDO = {
+    StepName.PARTITION: "runner.partition(overwrite=True)",
+    StepName.DATASET_BUILD: "runner.build_dataset(overwrite=True)",
+    StepName.INFERENCE: "runner.run_inference(overwrite=True)",
+}
+
+
+@dataclass(frozen=True)
+class PredictionScratch:
+    """The files of a prediction, and the state of its steps.
+
+    Attributes:
+        project: The project.
+        workspace: Where files lie.
+        request_path: The request.
+        checkpoint_path: The checkpoint, or None if there is none.
+        mask_path: The mask, or None.
+        mask_valid_values: Values of a raster mask that are valid.
+    """
+
+    project: Project
+    workspace: PredictionWorkspace
+    request_path: Path
+    checkpoint_path: Path | None
+    mask_path: Path | None
+    mask_valid_values: tuple[int, ...]
+
+    @cached_property
+    def stamps(self) -> Stamps:
+        """What each step was made from."""
+        return Stamps(self.workspace.state / "stamps.json", self.workspace.root)
+
+    @property
+    def dataset(self) -> ScratchDataset:
+        """The rslearn dataset of the scratch."""
+        return open_dataset(self.workspace.dataset)
+
+    def mask_inputs(self) -> list[Any] | None:
+        """Fingerprint of the mask and its valid values."""
+        return None if self.mask_path is None else [file_hash(self.mask_path), list(self.mask_valid_values)]
+
+    def inputs(self, step: StepName) -> dict[str, Any]:
+        """Fingerprints of what a step is made from, by name.
+
+        Args:
+            step: ``PARTITION``, ``DATASET_BUILD`` or ``INFERENCE``.
+
+        Raises:
+            ModelError: If the checkpoint is needed and there is none.
+            InputFileError: If a file can't be read.
+        """
+        match step:
+            case StepName.PARTITION:
+                strategies = self.project.run_config.require("partition_strategies", step.value)
+                return {
+                    "request": file_hash(self.request_path),
+                    "partition_strategies": hash_json(strategies.model_dump(mode="json")),
+                    "mask": self.mask_inputs(),
+                }
+            case StepName.DATASET_BUILD:
+                return {
+                    "dataset.json": hash_json(self.project.dataset_config()),
+                    "imagery": hash_json(imagery_fingerprint(self.project.dataset_config())),
+                }
+            case _:
+                return {
+                    "model.yaml": file_hash(self.project.model_config_path),
+                    "checkpoint": file_hash(self.checkpoint()),
+                    "extra_model_files": self.extra_files_path and file_hash(self.extra_files_path),
+                }
+
+    @property
+    def extra_files_path(self) -> Path | None:
+        """The project's further model files, if it has any."""
+        return self.project.extra_files_path
+
+    def checkpoint(self) -> Path:
+        """The checkpoint.
+
+        Raises:
+            ModelError: If there is none.
+        """
+        path = self.checkpoint_path
+        if path is None or not path.is_file():
+            raise ModelError(
+                "There is no checkpoint.",
+                where=str(path or self.project.path / "checkpoint.ckpt"),
+                expected="a Lightning checkpoint of the model in model.yaml",
+                fix="Put it there, give checkpoint_path=…, or make one: OlmoEarthRunFineTuneRunner(…).run_pipeline().",
+            )
+        return path
+
+    # ---- writing ---------------------------------------------------------------------------------------------
+
+    def begin(self, step: StepName) -> None:
+        """Notes what a step is made from, and puts its files into the scratch.
+
+        Raises:
+            StaleScratchError: If the step was made from other files.
+        """
+        workspace, project = self.workspace, self.project
+        make_folder(workspace.root)
+        self.stamps.begin(step, self.inputs(step), redo=_REDO[step])
+        if step in (StepName.PARTITION, StepName.DATASET_BUILD):
+            write_dataset_config(workspace.dataset, project.dataset_config())
+        if step is StepName.PARTITION:
+            install_file(self.request_path, workspace.request)
+            install_file(project.run_config_path, workspace.model_stage / "olmoearth_run.yaml")
+        elif step is StepName.INFERENCE:
+            install_file(project.model_config_path, workspace.model_stage / "model.yaml")
+            install_file(self.checkpoint(), workspace.model_stage / "checkpoint.ckpt", link=True)
+
+    def check(self, step: StepName) -> None:
+        """Raises StaleScratchError if a step was made from other files."""
+        self.stamps.check(step, self.inputs(step), redo=_REDO[step])
+
+    def forget(self, step: StepName) -> None:
+        """Removes what a step made, and what was made from it."""
+        workspace = self.workspace
+        steps = list(_REDO)[list(_REDO).index(step) :]
+        folders = [workspace.partitions, workspace.dataset / "windows"] if step is StepName.PARTITION else []
+        if not folders:
+            folders = list(self._layer_folders(step))
+            for pid in self._partition_folders():
+                marker = workspace.partition_request(pid).with_name("postprocessed.json")
+                remove(marker, workspace.partition_result(pid), workspace.partition_rasters(pid))
+        self.stamps.drop(*steps)
+        remove(workspace.results, *folders, *(self.failures_path(later) for later in steps))
+
+    def _layer_folders(self, step: StepName) -> Iterable[Path]:
+        imagery = set(imagery_layers(self.dataset)) if step is StepName.DATASET_BUILD else set()
+        if imagery:
+            yield self.workspace.dataset / "tiles"
+        for spec in self.specs(self._partition_folders()).values():
+            window = self.workspace.window(spec.group, spec.name)
+            yield self.workspace.window_result(spec.group, spec.name)
+            if imagery:
+                yield window / "items.json"
+            layers = (window / "layers").iterdir() if (window / "layers").is_dir() else ()
+            # A layer's further time steps lie in folders named layer.1, layer.2, …
+            yield from (path for path in layers if path.name.split(".")[0] in {OUTPUT_LAYER, *imagery})
+
+    def write_plan(self, plan: Plan) -> None:
+        """Writes partitions and windows.
+
+        Args:
+            plan: What to write.
+        """
+        dataset = self.dataset
+        for partition in plan.partitions:
+            pid = partition.partition_id
+            write_collection(self.workspace.partition_request(pid), partition.request)
+            for spec in partition.windows:
+                if spec.group == f"group_{pid}":
+                    create_window(dataset, spec)
+                    self._write_window_request(spec, partition.request)
+            write_index(self.workspace.partition_index(pid), partition.windows)
+
+    def _write_window_request(self, spec: WindowSpec, request: PredictionRequestCollection) -> None:
+        features = [request.features[index] for index in spec.features]
+        target = self.workspace.window_request(spec.group, spec.name)
+        if len(features) == 1:
+            write_collection(target, features[0])
+        else:
+            write_collection(target, PredictionRequestCollection(type="FeatureCollection", features=features))
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+
+    def _partition_folders(self) -> list[str]:
+        folders = self.workspace.partitions.iterdir() if self.workspace.partitions.is_dir() else ()
+        return sorted((path.name for path in folders if (path / "windows.json").exists()), key=partition_number)
+
+    def partition_ids(self, ids: Ids = None) -> list[str]:
+        """Ids of partitions, in order of their numbers.
+
+        Args:
+            ids: One id, several, or None for all of the scratch.
+
+        Raises:
+            MissingStepError: If ``partition()`` has not been run.
+            StaleScratchError: If it was run for another request or partitioning.
+            UsageError: If an id is not known.
+        """
+        step = StepName.PARTITION
+        self.stamps.require(step, self.inputs(step), call="runner.partition()", redo=_REDO[step])
+        return pick_ids(ids, self._partition_folders())
+
+    def windows_of(self, partition_id: str) -> list[WindowSpec]:
+        """Windows of a partition, shared ones included."""
+        return read_index(self.workspace.partition_index(partition_id))
+
+    def specs(self, partition_ids: Iterable[str]) -> Specs:
+        """Distinct windows of some partitions, by group and name."""
+        return {(spec.group, spec.name): spec for pid in partition_ids for spec in self.windows_of(pid)}
+
+    def failures_path(self, step: StepName) -> Path:
+        """Record of the windows that failed in a step."""
+        return self.workspace.state / f"failed_{step.value}.json"
+
+    def predicted(self, keys: Iterable[WindowKey]) -> set[WindowKey]:
+        """Which windows have their output."""
+        keys = list(keys)
+        states = completed_layers(self.dataset, keys, [OUTPUT_LAYER])
+        return {key for key, (done,) in zip(keys, states, strict=True) if done}
+
+    def failures(self) -> dict[WindowKey, str]:
+        """Windows that failed, in building or inference, with the reason."""
+        return {
+            **read_failures(self.failures_path(StepName.DATASET_BUILD)),
+            **read_failures(self.failures_path(StepName.INFERENCE)),
+        }
+
+    def not_yet_predicted(self, partition_ids: Iterable[str]) -> int:
+        """Number of windows without a prediction that are not known to have failed.
+
+        Args:
+            partition_ids: The partitions.
+        """
+        keys = set(self.specs(partition_ids))
+        return len(keys - self.predicted(keys) - self.failures().keys())
+
+    def with_imagery(self, specs: Specs) -> tuple[Specs, Mapping[WindowKey, str]]:
+        """Windows with at least one layer of imagery, and why the others have none.
+
+        Whether a window with some layers missing can be predicted depends on the model's inputs.
+
+        Args:
+            specs: Windows.
+
+        Raises:
+            MissingStepError: If none of them has been built.
+        """
+        layers = list(imagery_layers(self.dataset))
+        states = completed_layers(self.dataset, specs, layers)
+        ready = {key: spec for (key, spec), done in zip(specs.items(), states, strict=True) if any(done) or not done}
+        reasons = read_failures(self.failures_path(StepName.DATASET_BUILD))
+        if specs and not ready and not reasons.keys() & specs.keys():
+            raise MissingStepError(
+                "The windows have no imagery yet.",
+                where=str(self.workspace.root),
+                fix="Call runner.build_dataset() first.",
+            )
+        return ready, {key: reasons.get(key, "not built yet.") for key in specs if key not in ready}

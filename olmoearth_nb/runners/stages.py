@@ -1,0 +1,333 @@
+"""The postprocessing stages of a scratch: which files go into which postprocessor, and where results go.
+
+Both stages work like make: a marker file says what a result was made from, and the same input is not processed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from olmoearth_nb.border import foreign_code
+from olmoearth_nb.errors import MissingStepError, PostprocessError
+from olmoearth_nb.files import atomic_path, hash_json, read_json, write_json
+from olmoearth_nb.geojson import (
+    PredictionRequestFeature,
+    PredictionResultCollection,
+    PredictionResultFeature,
+    read_request,
+    read_result,
+    write_collection,
+)
+from olmoearth_nb.postprocess.mask import Mask
+from olmoearth_nb.postprocess.raster import NoopRaster
+from olmoearth_nb.runners.base import remove
+from olmoearth_nb.runners.components import Components
+from olmoearth_nb.runners.predict_scratch import PredictionScratch
+from olmoearth_nb.store.outputs import output_raster, output_vector, read_output_features
+from olmoearth_nb.store.workspace import make_folder
+from olmoearth_nb.types import WindowSpec
+
+__all__ = ["CombineOutcome", "PartitionOutcome", "PartitionStage", "combine", "is_processed"]
+
+_RAW = "unprocessed.tif"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionOutcome:
+    """What postprocessing a partition gave.
+
+    Attributes:
+        partition_id: The partition.
+        windows: Windows with a prediction.
+        missing: Windows without one.
+        unchanged: Whether the result was there already.
+        files: The partition's result.
+    """
+
+    partition_id: str
+    windows: int
+    missing: int
+    unchanged: bool
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombineOutcome:
+    """What combining gave.
+
+    Attributes:
+        files: The combined result.
+        notes: What to know when there is none.
+    """
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def is_processed(scratch: PredictionScratch, partition_id: str) -> bool:
+    """Whether a partition has been postprocessed."""
+    return _marker(scratch, partition_id).exists()
+
+
+def _marker(scratch: PredictionScratch, partition_id: str) -> Path:
+    return scratch.workspace.partition_request(partition_id).with_name("postprocessed.json")
+
+
+class PartitionStage:
+    """Postprocesses windows and merges them into the result of their partition.
+
+    Args:
+        scratch: The scratch.
+        components: The configured postprocessors.
+        mask: Valid area, or None.
+    """
+
+    def __init__(self, scratch: PredictionScratch, components: Components, mask: Mask | None) -> None:
+        self.scratch = scratch
+        self.components = components
+        self.mask = mask
+        self.dataset = scratch.dataset
+
+    def run(self, partition_id: str) -> PartitionOutcome:
+        """Postprocesses one partition, unless nothing has changed since.
+
+        Args:
+            partition_id: The partition.
+
+        Raises:
+            PostprocessError: If a postprocessor fails.
+        """
+        specs = self.scratch.windows_of(partition_id)
+        predicted = self.scratch.predicted((spec.group, spec.name) for spec in specs)
+        present = [spec for spec in specs if (spec.group, spec.name) in predicted]
+        marker = _marker(self.scratch, partition_id)
+        inputs = self._inputs(present)
+        unchanged = marker.exists() and read_json(marker).get("inputs") == inputs
+        if not unchanged:
+            remove(marker)
+            files = (
+                self._rasters(partition_id, present)
+                if self.components.is_raster
+                else self._vector(partition_id, present)
+            )
+            if present:
+                write_json(marker, {"inputs": inputs, "files": [path.name for path in files]})
+        return PartitionOutcome(
+            partition_id=partition_id,
+            windows=len(present),
+            missing=len(specs) - len(present),
+            unchanged=unchanged,
+            files=tuple(_results(self.scratch, partition_id, self.components)),
+        )
+
+    def _inputs(self, specs: list[WindowSpec]) -> str:
+        return hash_json(
+            [
+                self.components.postprocessing_fingerprint(),
+                self.scratch.mask_inputs(),
+                [[spec.group, spec.name, spec.features, self._output_state(spec)] for spec in specs],
+            ]
+        )
+
+    def _output_state(self, spec: WindowSpec) -> list[int]:
+        key = (spec.group, spec.name)
+        if self.components.is_raster:
+            output = output_raster(self.dataset, key)
+            raw = output.with_name(_RAW)
+            path = raw if raw.exists() else output
+        else:
+            path = output_vector(self.dataset, key)
+        with foreign_code(PostprocessError, "The output of a window is gone", where=str(path)):
+            stat = path.stat()
+        return [stat.st_mtime_ns, stat.st_size]
+
+    # ---- raster ----------------------------------------------------------------------------------------------
+
+    def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> list[Path]:
+        process = self.components.window_postprocessor()
+        requests = read_request(self.scratch.workspace.partition_request(partition_id)).features
+        paths = []
+        for spec in specs:
+            path = output_raster(self.dataset, (spec.group, spec.name))
+            if not isinstance(process, NoopRaster) and spec.group == f"group_{partition_id}":
+                self._process_in_place(process, requests[spec.features[0]], path, spec)
+            paths.append(path)
+        merge = self.components.partition_postprocessor()
+        masks_itself = self.mask is not None and hasattr(merge, "set_mask")
+        if masks_itself:
+            merge.set_mask(self.mask)
+        with _fresh_folder(self.scratch.workspace.partition_rasters(partition_id)) as folder:
+            with foreign_code(PostprocessError, f"{_name(merge)}.process_partition failed", where=partition_id):
+                written = merge.process_partition(paths, folder)
+            files = _checked_files(written, merge, folder)
+            if self.mask is not None and not masks_itself:
+                for path in files:
+                    self.mask.apply(path)
+        return files
+
+    def _process_in_place(self, process: Any, request: PredictionRequestFeature, path: Path, spec: WindowSpec) -> None:
+        # The model's own output is kept, so that the step can be repeated with another postprocessor.
+        raw = path.with_name(_RAW)
+        if not raw.exists():
+            with atomic_path(raw) as beside:
+                shutil.copyfile(path, beside)
+        where = f"window {spec.group}/{spec.name}"
+        with atomic_path(path) as beside:
+            shutil.copyfile(raw, beside)
+            with foreign_code(PostprocessError, f"{_name(process)}.process_window failed", where=where):
+                process.process_window(request, beside)
+
+    # ---- vector ----------------------------------------------------------------------------------------------
+
+    def _vector(self, partition_id: str, specs: list[WindowSpec]) -> list[Path]:
+        process = self.components.window_postprocessor()
+        workspace = self.scratch.workspace
+        requests = read_request(workspace.partition_request(partition_id)).features
+        results = []
+        for spec in specs:
+            collection = read_output_features(self.dataset, (spec.group, spec.name))
+            features = [requests[index] for index in spec.features]
+            owned = spec.group == f"group_{partition_id}"
+            seen = set() if owned else self._owners_features(process, spec, collection)
+            result = self._window_result(process, features, collection, spec, seen)
+            if owned:
+                write_collection(workspace.window_result(spec.group, spec.name), result)
+            results.append(result)
+        merge = self.components.partition_postprocessor()
+        with foreign_code(PostprocessError, f"{_name(merge)}.process_partition failed", where=partition_id):
+            combined = merge.process_partition(results)
+        target = workspace.partition_result(partition_id)
+        write_collection(target, _checked_collection(combined, merge))
+        return [target]
+
+    def _owners_features(self, process: Any, spec: WindowSpec, collection: PredictionResultCollection) -> set[str]:
+        """Features that the partition which owns a shared window has in its result already."""
+        owner = spec.group.removeprefix("group_")
+        requests = read_request(self.scratch.workspace.partition_request(owner)).features
+        indices = next((one.features for one in self.scratch.windows_of(owner) if one.name == spec.name), ())
+        result = self._window_result(process, [requests[index] for index in indices], collection, spec, set())
+        return {feature.model_dump_json() for feature in result.features}
+
+    def _window_result(
+        self,
+        process: Any,
+        requests: list[PredictionRequestFeature],
+        collection: PredictionResultCollection,
+        spec: WindowSpec,
+        seen: set[str],
+    ) -> PredictionResultCollection:
+        """Results of a window, for every request feature that it was made for, each once."""
+        features: list[PredictionResultFeature] = []
+        for request in requests:
+            with foreign_code(
+                PostprocessError, f"{_name(process)}.process_window failed", where=f"window {spec.group}/{spec.name}"
+            ):
+                result = process.process_window(request, collection.model_copy(deep=True))
+            result = _checked_collection(result, process)
+            if self.mask is not None:
+                result = self.mask.keep_features(result)
+            texts = [feature.model_dump_json() for feature in result.features]
+            features += [feature for feature, text in zip(result.features, texts, strict=True) if text not in seen]
+            seen = seen | set(texts)
+        return PredictionResultCollection(type="FeatureCollection", features=features)
+
+
+def combine(scratch: PredictionScratch, components: Components, partition_ids: list[str]) -> CombineOutcome:
+    """Combines the results of partitions into that of the request.
+
+    Args:
+        scratch: The scratch.
+        components: The configured postprocessors.
+        partition_ids: The partitions.
+
+    Raises:
+        MissingStepError: If one has not been postprocessed, though it has predictions.
+        PostprocessError: If the postprocessor fails.
+    """
+    ready = [pid for pid in partition_ids if is_processed(scratch, pid)]
+    unready = [pid for pid in partition_ids if pid not in set(ready)]
+    waiting = [pid for pid in unready if scratch.predicted((s.group, s.name) for s in scratch.windows_of(pid))]
+    if waiting or not ready:
+        named = ", ".join((waiting or unready)[:5])
+        raise MissingStepError(
+            f"Some partitions have not been postprocessed: {named}.",
+            where=str(scratch.workspace.root),
+            fix="Call runner.postprocess() first.",
+        )
+    merge = components.dataset_postprocessor()
+    inputs = [path for pid in ready for path in _results(scratch, pid, components)]
+    files = (
+        _combine_rasters(scratch, merge, inputs) if components.is_raster else _combine_vector(scratch, merge, inputs)
+    )
+    notes = [f"{pid} has no prediction and is not in the result." for pid in unready]
+    if not files:
+        notes.append(f"{_name(merge)} makes no combined file; the results lie in {scratch.workspace.partitions}.")
+    return CombineOutcome(files=tuple(files), notes=tuple(notes))
+
+
+def _combine_rasters(scratch: PredictionScratch, merge: Any, inputs: list[Path]) -> list[Path]:
+    with _fresh_folder(scratch.workspace.rasters) as folder:
+        with foreign_code(
+            PostprocessError, f"{_name(merge)}.process_dataset failed", where=str(scratch.workspace.root)
+        ):
+            written = merge.process_dataset(inputs, folder)
+        names = [path.name for path in _checked_files(written, merge, folder)]
+    return [scratch.workspace.rasters / name for name in names]
+
+
+def _combine_vector(scratch: PredictionScratch, merge: Any, inputs: list[Path]) -> list[Path]:
+    with foreign_code(PostprocessError, f"{_name(merge)}.process_dataset failed", where=str(scratch.workspace.root)):
+        combined = merge.process_dataset([read_result(path) for path in inputs])
+    write_collection(scratch.workspace.result, _checked_collection(combined, merge))
+    return [scratch.workspace.result]
+
+
+def _results(scratch: PredictionScratch, partition_id: str, components: Components) -> Iterable[Path]:
+    if not components.is_raster:
+        path = scratch.workspace.partition_result(partition_id)
+        return [path] if path.exists() else []
+    return sorted(scratch.workspace.partition_rasters(partition_id).glob("*.tif"))
+
+
+def _name(component: Any) -> str:
+    return type(component).__name__
+
+
+def _checked_files(written: Any, component: Any, folder: Path) -> list[Path]:
+    paths = [Path(str(path)) for path in written or ()]
+    bad = [path for path in paths if path.parent.resolve() != folder.resolve() or not path.is_file()]
+    if bad:
+        raise PostprocessError(
+            f"{_name(component)} returned files that it did not write to the folder it was given.",
+            expected=f"files in {folder}",
+            found=", ".join(map(str, bad[:3])),
+        )
+    return paths
+
+
+def _checked_collection(result: Any, component: Any) -> PredictionResultCollection:
+    if not hasattr(result, "features"):
+        raise PostprocessError(
+            f"{_name(component)} did not return a feature collection.",
+            expected="a PredictionResultCollection",
+            found=type(result).__name__,
+        )
+    return result  # type: ignore[no-any-return]  # custom classes return the equal model of another package
+
+
+@contextlib.contextmanager
+def _fresh_folder(target: Path) -> Iterator[Path]:
+    """A new folder that takes the place of an old one when the block ends well."""
+    folder = make_folder(target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}"))
+    try:
+        yield folder
+        remove(target)
+        folder.rename(target)
+    finally:
+        remove(folder)

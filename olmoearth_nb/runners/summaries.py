@@ -1,0 +1,187 @@
+"""What the steps return: counts, seconds, files and reasons, as objects that show themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from olmoearth_nb.legend import Legend
+from olmoearth_nb.tables import html_table, text_table
+from olmoearth_nb.types import StepName
+
+__all__ = [
+    "BuildSummary",
+    "InferenceSummary",
+    "PartitionSummary",
+    "PostprocessSummary",
+    "PredictionResult",
+    "PrepareSummary",
+    "Status",
+    "StepSummary",
+    "TrainingSummary",
+]
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSummary:
+    """What a step did.
+
+    Attributes:
+        step: Name of the step.
+        counts: What was counted, name -> number.
+        seconds: How long it took.
+        files: Files written (or found written).
+        problems: Window (or feature) -> why it failed or was left out.
+        notes: Further things to know.
+    """
+
+    step: StepName
+    counts: Mapping[str, int]
+    seconds: float
+    files: tuple[Path, ...] = ()
+    problems: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def _rows(self) -> list[tuple[str, object]]:
+        rows: list[tuple[str, object]] = list(self.counts.items())
+        rows.append(("seconds", f"{self.seconds:.1f}"))
+        rows += [("file", path) for path in self.files[:_SHOWN]]
+        if len(self.files) > _SHOWN:
+            rows.append(("file", f"… and {len(self.files) - _SHOWN} more"))
+        rows += [("note", note) for note in self.notes]
+        rows += [(name, reason) for name, reason in list(self.problems.items())[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            rows.append(("…", f"and {len(self.problems) - _SHOWN} more, see .problems"))
+        return rows
+
+    def __str__(self) -> str:
+        return text_table((self.step.value, ""), self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_table((self.step.value, ""), self._rows())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values, for JSON."""
+        return {
+            "step": self.step.value,
+            **self.counts,
+            "seconds": round(self.seconds, 3),
+            "files": [str(path) for path in self.files],
+            "problems": dict(self.problems),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionSummary(StepSummary, Sequence[str]):
+    """The partitions of a request; as a sequence, their ids in order.
+
+    Attributes:
+        partitions: Partition id -> number of its windows, shared ones included.
+    """
+
+    partitions: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.partitions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self.partitions)[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.partitions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values, for JSON."""
+        return super().to_dict() | {"partition_ids": list(self.partitions)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSummary(StepSummary):
+    """Labelled windows made of annotation tasks; ``problems`` names tasks and annotations left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary(StepSummary):
+    """Windows whose imagery was built, was there already, or is missing with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceSummary(StepSummary):
+    """Windows that were predicted, were there already, or failed with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostprocessSummary(StepSummary):
+    """Partitions whose window results were postprocessed and merged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionResult(StepSummary):
+    """The combined result of a request.
+
+    Attributes:
+        data_type: ``RASTER`` or ``VECTOR``.
+        legend: Classes and ranges of the values, from ``inference_results_config``.
+    """
+
+    data_type: str
+    legend: Legend
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSummary(StepSummary):
+    """A training.
+
+    Attributes:
+        best_checkpoint: What the ModelCheckpoint callback calls best, or None.
+        last_checkpoint: Where a continued training would start, or None.
+        monitor: Metric that decides which one is best.
+        best_score: Its value.
+        history: One mapping an epoch: ``epoch``, losses and metrics by name.
+    """
+
+    best_checkpoint: Path | None
+    last_checkpoint: Path | None
+    monitor: str | None
+    best_score: float | None
+    history: tuple[Mapping[str, float], ...]
+
+    def _rows(self) -> list[tuple[str, object]]:
+        score = [] if self.best_score is None else [(f"best {self.monitor}", f"{self.best_score:.4f}")]
+        return [*super()._rows(), *score]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a scratch is, step by step.
+
+    Attributes:
+        steps: Step -> "done", "partly (n of m)" or "missing".
+    """
+
+    steps: Mapping[StepName, str]
+
+    def __getitem__(self, step: str) -> str:
+        return self.steps[StepName(step)]
+
+    def __str__(self) -> str:
+        return text_table(("step", "state"), [(step.value, state) for step, state in self.steps.items()])
+
+    def _repr_html_(self) -> str:
+        return html_table(("step", "state"), [(step.value, state) for step, state in self.steps.items()])
+
+    def to_dict(self) -> dict[str, str]:
+        """Step name -> state."""
+        return {step.value: state for step, state in self.steps.items()}
+
+
+def progress_state(done: int, total: int) -> str:
+    """State of a step: "done", "partly (n of m)" or "missing"."""
+    if total and done >= total:
+        return "done"
+    return f"partly ({done} of {total})" if done else "missing"

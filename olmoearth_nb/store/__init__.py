@@ -1,0 +1,1 @@
+"""The only room that knows where files of a scratch folder lie."""

@@ -1,0 +1,77 @@
+"""Open the rslearn dataset of a scratch, and its configuration."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rslearn.config import LayerConfig
+from rslearn.dataset import Dataset
+from rslearn.tile_stores import TileStore
+from upath import UPath
+
+from olmoearth_nb.border import foreign_code
+from olmoearth_nb.errors import ConfigError, MissingStepError
+from olmoearth_nb.files import write_json
+
+__all__ = ["ScratchDataset", "imagery_layers", "open_dataset", "write_dataset_config"]
+
+CONFIG_NAME = "config.json"
+
+
+class ScratchDataset(Dataset):
+    """An rslearn dataset that parses its tile store's configuration once.
+
+    rslearn parses it for every window and layer, which is more than half of the time of materializing small
+    windows (200 windows of 128 x 128: 15.1 s of CPU time without, 6.6 s with).
+    """
+
+    def get_tile_store(self) -> TileStore:
+        """The dataset's tile store."""
+        if self._tile_store is None:
+            self._tile_store = super().get_tile_store()
+        return self._tile_store
+
+    _tile_store: TileStore | None = None
+
+
+def open_dataset(path: Path) -> ScratchDataset:
+    """Opens the dataset of a scratch.
+
+    Args:
+        path: The dataset folder.
+
+    Raises:
+        MissingStepError: If it has no configuration yet.
+        ConfigError: If rslearn refuses the configuration.
+    """
+    config = path / CONFIG_NAME
+    if not config.exists():
+        raise MissingStepError(
+            "The scratch has no dataset yet.", where=str(path), fix="Run the first step of the runner."
+        )
+    stat = config.stat()
+    return _open(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _open(path: Path, _mtime_ns: int, _size: int) -> ScratchDataset:
+    with foreign_code(ConfigError, "rslearn refuses the dataset configuration", where=str(path / CONFIG_NAME)):
+        return ScratchDataset(UPath(path))
+
+
+def write_dataset_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Writes ``config.json`` of a dataset, unless it is the same already.
+
+    Args:
+        path: The dataset folder.
+        config: What ``dataset.json`` says, paths resolved.
+    """
+    write_json(path / CONFIG_NAME, config)
+
+
+def imagery_layers(dataset: Dataset) -> dict[str, LayerConfig]:
+    """Layers that come from a data source, by name."""
+    return {name: layer for name, layer in dataset.layers.items() if layer.data_source is not None}

@@ -1,0 +1,221 @@
+"""Build the imagery of windows: look up items, ingest, materialize, verify.
+
+rslearn does the work; here it gets chunks, one pool for all partitions, and its silences are filled: it counts a
+window outside the imagery as done with nothing written, and its messages don't say which window they are about. So
+every window and layer is verified afterwards, and what failed in a chunk is tried again one by one to know why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rslearn.dataset import Window
+from rslearn.dataset.manage import materialize_dataset_windows, prepare_dataset_windows
+from upath import UPath
+
+from olmoearth_nb.border import foreign_code
+from olmoearth_nb.compat import quiet_rslearn
+from olmoearth_nb.errors import BuildError
+from olmoearth_nb.files import read_json
+from olmoearth_nb.progress import Progress, ProgressBar, open_bar
+from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
+from olmoearth_nb.store.local_listing import drop_outdated_listings
+from olmoearth_nb.store.windows import WindowKey, as_window, completed_layers
+from olmoearth_nb.types import WindowSpec
+
+__all__ = ["BuildOptions", "build_windows", "default_workers"]
+
+_CHUNK = 16
+# Below this many windows starting processes costs more than it saves (some 3 s each to import rslearn).
+_WORTH_A_POOL = 96
+
+Reasons = dict[tuple[str, str, str], str]
+"""Group, window and layer -> why it failed."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How to build.
+
+    Attributes:
+        workers: Processes; 0 builds in this one, None chooses by the number of windows and cores.
+        retries: How often rslearn tries again after an error; None: three times, never for local files.
+        retry_backoff: Seconds before the first of these, growing with each.
+    """
+
+    workers: int | None = None
+    retries: int | None = None
+    retry_backoff: float = 5.0
+
+
+def default_workers(windows: int) -> int:
+    """Number of processes that is worth it for so many windows; 0 for none but this one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if windows < _WORTH_A_POOL or cores < 2 else min(cores, 8)
+
+
+def build_windows(
+    path: Path, windows: Sequence[WindowSpec], *, options: BuildOptions, progress: Progress = None
+) -> dict[WindowKey, str | None]:
+    """Builds every imagery layer that windows don't have yet.
+
+    Args:
+        path: The dataset folder; its windows exist.
+        windows: What to build.
+        options: How.
+        progress: See :mod:`olmoearth_nb.progress`.
+
+    Returns:
+        For each window that had something to build: None if it is complete now, else the reason.
+
+    Raises:
+        ConfigError: If the dataset's configuration is refused.
+        BuildError: If a worker process was killed.
+    """
+    dataset = open_dataset(path)
+    layers = list(imagery_layers(dataset))
+    states = completed_layers(dataset, [(spec.group, spec.name) for spec in windows], layers)
+    todo = [spec for spec, done in zip(windows, states, strict=True) if not all(done)]
+    if not todo:
+        return {}
+    quiet_rslearn()
+    drop_outdated_listings(read_json(path / CONFIG_NAME))
+    workers = default_workers(len(todo)) if options.workers is None else options.workers
+    retry = _retry(dataset, options)
+    bar = open_bar(progress, total=2 * len(todo), desc="Building dataset", unit="window")
+    try:
+        chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
+        reasons = _run(_prepare, path, chunks, retry, workers=workers, bar=bar)
+        reasons |= _ingest(dataset, todo, retry)
+        reasons |= _run(_materialize, path, chunks, retry, workers=workers, bar=bar)
+    finally:
+        bar.close()
+    return {(spec.group, spec.name): _verify(dataset, spec, layers, reasons) for spec in todo}
+
+
+def _retry(dataset: ScratchDataset, options: BuildOptions) -> dict[str, Any]:
+    local = all(
+        layer.data_source is not None and "local" in layer.data_source.class_path.lower()
+        for layer in imagery_layers(dataset).values()
+    )
+    attempts = options.retries if options.retries is not None else (0 if local else 3)
+    return {"retry_max_attempts": attempts, "retry_backoff": timedelta(seconds=options.retry_backoff)}
+
+
+Work = Callable[[Path, list[WindowSpec], dict[str, Any]], Reasons]
+
+
+def _run(
+    work: Work, path: Path, chunks: list[list[WindowSpec]], retry: dict[str, Any], *, workers: int, bar: ProgressBar
+) -> Reasons:
+    reasons: Reasons = {}
+    for chunk, found in _results(work, path, chunks, retry, workers):
+        reasons |= found
+        bar.update(len(chunk))
+    return reasons
+
+
+def _results(
+    work: Work, path: Path, chunks: list[list[WindowSpec]], retry: dict[str, Any], workers: int
+) -> Iterator[tuple[list[WindowSpec], Reasons]]:
+    if workers == 0:
+        for chunk in chunks:
+            yield chunk, work(path, chunk, retry)
+        return
+    import concurrent.futures
+
+    import loky
+
+    executor = loky.get_reusable_executor(max_workers=workers, timeout=30)
+    futures = {executor.submit(work, path, chunk, retry): chunk for chunk in chunks}
+    try:
+        for future in concurrent.futures.as_completed(futures):
+            yield futures[future], future.result()
+    except loky.process_executor.TerminatedWorkerError as error:
+        raise BuildError(
+            "A worker process was killed while building the dataset, perhaps for lack of memory.",
+            where=str(path),
+            fix="Call the step again (it goes on where it was), with fewer workers: workers=0 builds in this process.",
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _prepare(path: Path, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
+    def prepare(dataset: ScratchDataset, windows: list[Window]) -> None:
+        prepare_dataset_windows(dataset, windows, **retry)
+
+    return _attempt(prepare, path, chunk)
+
+
+def _materialize(path: Path, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
+    def materialize(dataset: ScratchDataset, windows: list[Window]) -> None:
+        materialize_dataset_windows(dataset, windows, **retry)
+
+    return _attempt(materialize, path, chunk)
+
+
+def _attempt(call: Callable[[ScratchDataset, list[Window]], None], path: Path, chunk: list[WindowSpec]) -> Reasons:
+    quiet_rslearn()
+    dataset = open_dataset(path)
+    try:
+        with foreign_code(BuildError, "failed"):
+            call(dataset, [as_window(dataset, spec) for spec in chunk])
+        return {}
+    except BuildError:
+        return _one_by_one(call, dataset, chunk)
+
+
+def _one_by_one(
+    call: Callable[[ScratchDataset, list[Window]], None], dataset: ScratchDataset, chunk: list[WindowSpec]
+) -> Reasons:
+    reasons: Reasons = {}
+    for layer in imagery_layers(dataset):
+        single = ScratchDataset(UPath(dataset.path), enabled_layers=[layer])
+        for spec in chunk:
+            try:
+                with foreign_code(BuildError, f"layer {layer}"):
+                    call(single, [as_window(single, spec)])
+            except BuildError as error:
+                reasons[spec.group, spec.name, layer] = error.what
+    return reasons
+
+
+def _ingest(dataset: ScratchDataset, windows: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
+    from rslearn.main import IngestHandler
+
+    handler = IngestHandler(**retry)
+    handler.set_dataset(dataset)
+    reasons: Reasons = {}
+    for job in handler.get_jobs([as_window(dataset, spec) for spec in windows], 0):
+        layer, _, item, _ = job
+        try:
+            with foreign_code(BuildError, f"layer {layer}: item {item.name} can't be ingested"):
+                handler([job])
+        except BuildError as error:
+            reasons |= {(spec.group, spec.name, layer): error.what for spec in windows}
+    return reasons
+
+
+def _verify(dataset: ScratchDataset, spec: WindowSpec, layers: list[str], reasons: Reasons) -> str | None:
+    window = as_window(dataset, spec)
+    missing = [layer for layer in layers if not window.is_layer_completed(layer)]
+    if not missing:
+        return None
+    found = window.load_layer_datas()
+    texts = []
+    for layer in missing:
+        reason = reasons.get((spec.group, spec.name, layer))
+        if layer in found and not found[layer].serialized_item_groups:
+            when = " .. ".join(time.date().isoformat() for time in spec.time_range or ())
+            texts.append(f"layer {layer}: no imagery of the source covers the window{f' in {when}' if when else ''}.")
+        else:
+            texts.append(reason or f"layer {layer}: rslearn wrote nothing and gave no reason.")
+    return " ".join(texts)

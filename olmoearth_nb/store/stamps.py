@@ -1,0 +1,132 @@
+"""What each step of a scratch was made from, so that another request or checkpoint never passes unnoticed.
+
+A stamp maps the name of an input ("request", "checkpoint", …) to a fingerprint. It is written when a step
+begins; how far the step got is read from what lies on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from olmoearth_nb.errors import InputFileError, MissingStepError, StaleScratchError
+from olmoearth_nb.files import hash_file, read_json, write_json
+
+__all__ = ["Stamps", "fingerprint"]
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Fingerprint of a file: SHA-256, with size and time of change to spare reading it again.
+
+    Args:
+        path: The file.
+    """
+    stat = path.stat()
+    return {"sha256": hash_file(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """The stamps of a scratch, one JSON file.
+
+    Attributes:
+        path: The file.
+        scratch: The scratch folder, for messages.
+    """
+
+    path: Path
+    scratch: Path
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        if not self.path.exists():
+            return {}
+        try:
+            return dict(read_json(self.path, what="record of the scratch"))
+        except (InputFileError, TypeError, ValueError) as error:
+            raise StaleScratchError(
+                "The record of what this scratch was made from can't be read.",
+                where=str(self.path),
+                fix="Use another scratch folder, or delete this one.",
+            ) from error
+
+    def inputs(self, step: str) -> dict[str, Any] | None:
+        """What a step was made from, or None if it never began."""
+        stamp = self._read().get(step)
+        return None if stamp is None else dict(stamp["inputs"])
+
+    def is_done(self, step: str) -> bool:
+        """Whether the step came to its end."""
+        return bool(self._read().get(step, {}).get("done"))
+
+    def begin(self, step: str, inputs: Mapping[str, Any], *, redo: str) -> None:
+        """Notes what a step is made from.
+
+        Args:
+            step: Name of the step.
+            inputs: Fingerprints by name.
+            redo: The call that makes the step anew.
+
+        Raises:
+            StaleScratchError: If it was begun from something else.
+        """
+        self.check(step, inputs, redo=redo)
+        stamps = self._read()
+        if stamps.get(step, {}).get("inputs") != dict(inputs):
+            stamps[step] = {"inputs": dict(inputs), "done": False}
+            write_json(self.path, stamps)
+
+    def finish(self, step: str) -> None:
+        """Notes that a step came to its end."""
+        stamps = self._read()
+        stamps[step]["done"] = True
+        write_json(self.path, stamps)
+
+    def drop(self, *steps: str) -> None:
+        """Forgets steps, when what they made is removed."""
+        stamps = self._read()
+        if any(stamps.pop(step, None) is not None for step in steps):
+            write_json(self.path, stamps)
+
+    def check(self, step: str, inputs: Mapping[str, Any], *, redo: str) -> None:
+        """Compares a step with what would be its inputs now.
+
+        Args:
+            step: Name of the step.
+            inputs: Fingerprints by name.
+            redo: The call that makes the step anew.
+
+        Raises:
+            StaleScratchError: Names the inputs that differ.
+        """
+        before = self.inputs(step)
+        if before is None or before == dict(inputs):
+            return
+        names = sorted(name for name in {*before, *inputs} if before.get(name) != inputs.get(name))
+        raise StaleScratchError(
+            f"This scratch was made from other files: {', '.join(names)} changed since the step {step!r}.",
+            where=str(self.scratch),
+            fix=f"Call {redo} to make it anew (this removes what depends on it), or use another scratch folder.",
+        )
+
+    def require(self, step: str, inputs: Mapping[str, Any], *, call: str, redo: str) -> None:
+        """Checks that an earlier step was finished with today's inputs.
+
+        Args:
+            step: Name of the earlier step.
+            inputs: Its fingerprints by name.
+            call: The call that runs it.
+            redo: The call that makes it anew.
+
+        Raises:
+            MissingStepError: If it has not been finished.
+            StaleScratchError: If it was made from other files.
+        """
+        self.check(step, inputs, redo=redo)
+        if not self.is_done(step):
+            raise MissingStepError(
+                f"The step {step!r} has not been run on this scratch.",
+                where=str(self.scratch),
+                fix=f"Call {call} first.",
+            )
