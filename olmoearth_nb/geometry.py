@@ -52,7 +52,6 @@ __all__ = [
     "utm_ups_crs",
     "valid_shapes",
     "wgs84_outlines",
-    "wgs84_shapes",
     "windows_touching",
 ]
 
@@ -136,7 +135,9 @@ def _cell_of(value: float, size: float) -> int:
 
 
 def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> Shapes:
-    """Outlines of pixel boxes in degrees, one polygon a box; see :func:`wgs84_shapes`.
+    """Outlines of pixel boxes in degrees, one polygon a box.
+
+    Corners only, as rslearn projects them. A box across the antimeridian has longitudes above 180°.
 
     Args:
         projection: Projection of the boxes.
@@ -146,29 +147,15 @@ def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> Sh
         Array of N shapely polygons.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    return wgs84_shapes(projection, np.asarray(shapely.box(*boxes.T), dtype=object))
-
-
-def wgs84_shapes(projection: Projection, shapes: Shapes) -> Shapes:
-    """Geometries in pixels of a projection, in degrees: their corners, as rslearn projects them.
-
-    Args:
-        projection: Projection of the geometries.
-        shapes: Array of geometries.
-
-    Returns:
-        Array of as many geometries; those across the antimeridian have longitudes above 180°.
-    """
-    resolution = np.array([projection.x_resolution, projection.y_resolution])
+    x = boxes[:, [2, 2, 0, 0]] * projection.x_resolution
+    y = boxes[:, [1, 3, 3, 1]] * projection.y_resolution
     if projection.crs == WGS84_PROJECTION.crs:
-        return transformed(shapes, lambda xy: xy * resolution)
-    to_degrees = _to_wgs84(projection.crs.to_wkt())
-    moved = transformed(shapes, lambda xy: np.column_stack(to_degrees.transform(*(xy * resolution).T)))
-    bounds = shapely.bounds(moved)
-    wide = bounds[:, 2] - bounds[:, 0] > 180.0
-    if wide.any():
-        moved[wide] = transformed(moved[wide], _positive)
-    return moved
+        lon, lat = x, y
+    else:
+        lon, lat = _to_wgs84(projection.crs.to_wkt()).transform(x, y)
+        wide = np.ptp(lon, axis=1, keepdims=True) > 180.0
+        lon = np.where(wide & (lon < 0), lon + 360, lon)
+    return np.asarray(shapely.polygons(np.stack([lon, lat], axis=-1)), dtype=object)
 
 
 @functools.lru_cache(maxsize=512)
@@ -176,7 +163,7 @@ def _to_wgs84(crs_wkt: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(crs_wkt, "EPSG:4326", always_xy=True)
 
 
-def footprints_touching(outlines: Shapes, area: Sequence[BaseGeometry]) -> npt.NDArray[np.bool_]:
+def footprints_touching(outlines: Shapes, area: Sequence[BaseGeometry] | Shapes) -> npt.NDArray[np.bool_]:
     """Which outlines touch any geometry of an area, through one spatial index.
 
     Args:
@@ -188,10 +175,12 @@ def footprints_touching(outlines: Shapes, area: Sequence[BaseGeometry]) -> npt.N
     """
     touched = np.zeros(len(outlines), dtype=bool)
     usable = np.flatnonzero(np.isfinite(shapely.bounds(outlines)).all(axis=1))
-    parts = shape_array([shp for shp in area if not shp.is_empty])
+    parts = shape_array(area)
+    parts = parts[~shapely.is_empty(parts)]
     if not len(usable) or not len(parts):
         return touched
-    # The outlines are in the tree and the area asks: shapely prepares what asks, and the area has the many vertices.
+    # The outlines are in the tree and the area asks: shapely prepares what asks, and the area has the many vertices
+    # (80,000 vertices, 90,000 outlines: 0.05 s this way, 32 s the other).
     tree = shapely.STRtree(outlines[usable])
     west, _, east, _ = shapely.total_bounds(outlines[usable])
     for shift in (0.0, -360.0, 360.0):
@@ -202,18 +191,20 @@ def footprints_touching(outlines: Shapes, area: Sequence[BaseGeometry]) -> npt.N
     return touched
 
 
-def windows_touching(projection: Projection, shapes: Shapes, area: Sequence[BaseGeometry]) -> npt.NDArray[np.bool_]:
+def windows_touching(
+    projection: Projection, boxes: npt.NDArray[np.float64], area: Sequence[BaseGeometry] | Shapes
+) -> npt.NDArray[np.bool_]:
     """Which windows touch any geometry of an area: in degrees, and near the poles in the windows' projection.
 
     Args:
         projection: Projection of the windows.
-        shapes: Extents of the windows, in its pixels.
+        boxes: Shape (N, 4): x0, y0, x1, y1 in pixels.
         area: Valid geometries in degrees, of any type.
 
     Returns:
         Booleans, one a window.
     """
-    outlines = wgs84_shapes(projection, shapes)
+    outlines = wgs84_outlines(projection, boxes)
     touched = footprints_touching(outlines, area)
     if projection.crs == WGS84_PROJECTION.crs:
         return touched
@@ -222,27 +213,23 @@ def windows_touching(projection: Projection, shapes: Shapes, area: Sequence[Base
     for north in (True, False):
         here = polar & ((bounds[:, 1] + bounds[:, 3] > 0) == north)
         if here.any():
-            touched[here] = _touching_in_pixels(projection, shapes[here], area, north=north)
+            touched[here] = _touching_in_pixels(projection, boxes[here], area, north=north)
     return touched
 
 
 def _touching_in_pixels(
-    projection: Projection, shapes: Shapes, area: Sequence[BaseGeometry], *, north: bool
+    projection: Projection, boxes: npt.NDArray[np.float64], area: Sequence[BaseGeometry] | Shapes, *, north: bool
 ) -> npt.NDArray[np.bool_]:
     cap = shapely.box(-540, _POLAR_AREA_FROM, 540, 90) if north else shapely.box(-540, -90, 540, -_POLAR_AREA_FROM)
     parts = [part for shp in area if not (part := shapely.intersection(shp, cap)).is_empty]
-    touched = np.zeros(len(shapes), dtype=bool)
+    touched = np.zeros(len(boxes), dtype=bool)
     if parts:
         there = project_all([STGeometry(WGS84_PROJECTION, part, None) for part in parts], [projection] * len(parts))
+        tree = shapely.STRtree(np.asarray(shapely.box(*boxes.T), dtype=object))
         asking = shape_array([shape_of(geometry) for geometry in there])
-        touched[np.unique(shapely.STRtree(shapes).query(asking, predicate="intersects")[1])] = True
+        touched[np.unique(tree.query(asking, predicate="intersects")[1])] = True
     return touched
 
 
 def _eastwards(shapes: Shapes, degrees: float) -> Shapes:
     return transformed(shapes, lambda xy: xy + np.array([degrees, 0.0])) if degrees else shapes
-
-
-def _positive(xy: Coordinates) -> Coordinates:
-    """Longitudes 0..360."""
-    return np.column_stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]])

@@ -162,12 +162,14 @@ def project_all(geometries: Sequence[STGeometry], projections: Sequence[Projecti
     return out
 
 
-def shape_array(shapes: Sequence[BaseGeometry]) -> Shapes:
+def shape_array(shapes: Sequence[BaseGeometry] | Shapes) -> Shapes:
     """Geometries as an array of objects, collections not taken apart.
 
     Args:
-        shapes: Any geometries.
+        shapes: Any geometries; an array comes back as it is.
     """
+    if isinstance(shapes, np.ndarray):
+        return shapes
     array = np.empty(len(shapes), dtype=object)
     array[:] = shapes
     return array
@@ -219,8 +221,13 @@ def _with_short_edges(shapes: Shapes) -> Shapes:
     long = (bounds[:, 2:] - bounds[:, :2]).max(axis=1) > _LONGEST_EDGE_DEGREES
     for index in np.flatnonzero(long):
         if not jumps_antimeridian(shapes[index]):
-            shapes[index] = shapely.segmentize(shapes[index], _LONGEST_EDGE_DEGREES)
+            shapes[index] = _segmentized(shapes[index], _LONGEST_EDGE_DEGREES)
     return shapes
+
+
+def _segmentized(shp: BaseGeometry, step: float) -> BaseGeometry:
+    # GEOS drops a part of a self-intersecting polygon when it adds vertices to it.
+    return shapely.segmentize(shp if shp.is_valid else shapely.make_valid(shp), step)
 
 
 def valid_shapes(shapes: Shapes) -> Shapes:
@@ -255,6 +262,6 @@ def projected_extent(shp: BaseGeometry, projection: Projection) -> tuple[float, 
     else:
         west, south, east, north = shp.bounds
         step = min(max((east - west) / 256, (north - south) / 256, 0.02), 0.25)
-        xy = _metres(shapely.get_coordinates(shapely.segmentize(shp, step)), projection) / resolution
+        xy = _metres(shapely.get_coordinates(_segmentized(shp, step)), projection) / resolution
     (x0, y0), (x1, y1) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
     return x0, y0, x1, y1

@@ -107,15 +107,16 @@ def normalise_lonlat(shp: BaseGeometry, where: str) -> BaseGeometry:
         raise InputFileError(
             "The geometry is empty or has coordinates that are not numbers.", where=f"{where}.geometry"
         )
-    if np.abs(xy[:, 1]).max() > 90 or np.abs(xy[:, 0]).max() > 540:
+    (west, south), (east, north) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
+    if south < -90 or north > 90 or west < -540 or east > 540:
         raise InputFileError(
             "The geometry is not on the globe.",
             where=f"{where}.geometry",
             expected="WGS84 positions [longitude, latitude] in degrees",
-            found=f"bounds {tuple(round(v, 3) for v in shp.bounds)}",
+            found=f"bounds {tuple(round(v, 3) for v in (west, south, east, north))}",
             fix="GeoJSON has longitude first; projected coordinates must be converted to EPSG:4326.",
         )
-    if np.abs(xy[:, 0]).max() <= 180 and not (np.ptp(xy[:, 0]) > 180 and jumps_antimeridian(shp)):
+    if west >= -180 and east <= 180 and not (east - west > 180 and jumps_antimeridian(shp)):
         return shp
     straight = unwrap_antimeridian(shp)
     if jumps_antimeridian(straight):

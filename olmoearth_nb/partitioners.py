@@ -6,9 +6,7 @@ is the UTM/UPS zone of each geometry) and ``limit``, the number of windows to ke
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -18,26 +16,26 @@ from rslearn.utils.geometry import WGS84_PROJECTION, Projection, STGeometry
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
-from olmoearth_nb.errors import ConfigError, GeometryError, InputFileError, UnsupportedError
-from olmoearth_nb.geojson import (
-    PredictionRequestCollection,
-    PredictionRequestFeature,
-    feature_label,
-    feature_shape,
-)
+from olmoearth_nb.errors import GeometryError
+from olmoearth_nb.geojson import PredictionRequestCollection, PredictionRequestFeature
 from olmoearth_nb.geometry import (
     Shapes,
     antimeridian_sides,
     grid_indices,
-    normalise_lonlat,
     project,
-    project_all,
     projected_extent,
     unwrap_antimeridian,
-    utm_projection_for,
-    valid_shapes,
 )
-from olmoearth_nb.protocols import PartitionInterface
+from olmoearth_nb.lonlat import normalise_lonlat
+from olmoearth_nb.partitioner_base import (
+    Located,
+    PartitionerBase,
+    WindowCandidate,
+    features_of,
+    has_geometry,
+    is_number,
+    named,
+)
 from olmoearth_nb.types import shape_of
 
 __all__ = [
@@ -47,9 +45,6 @@ __all__ = [
     "NoopPartitioner",
     "ReprojectionPartitioner",
 ]
-
-Window: TypeAlias = tuple[PredictionRequestFeature, STGeometry]
-"""The feature a window is for, and its extent in pixels."""
 
 Bounds: TypeAlias = tuple[float, float, float, float]
 
@@ -63,119 +58,7 @@ _STRAIGHT_DEGREES = 0.02
 _IN_PIXELS = "it works in pixels of a projection, and partitions stay in longitude and latitude."
 
 
-@dataclass(frozen=True)
-class _Located:
-    """A feature with its geometry in degrees, cut at the antimeridian, and in pixels."""
-
-    label: str
-    feature: PredictionRequestFeature
-    degrees: BaseGeometry
-    pixels: STGeometry
-
-
-class _Partitioner(PartitionInterface):
-    """What the five have in common: the arguments for all, projecting, the limit."""
-
-    unsupported: ClassVar[dict[str, str]] = {}
-
-    def __init__(
-        self, output_projection: Projection | None = None, use_utm: bool = False, limit: int | None = None
-    ) -> None:
-        if output_projection is not None and not isinstance(output_projection, Projection):
-            raise self._wrong("output_projection", "an rslearn Projection", output_projection)
-        super().__init__(output_projection, self._flag("use_utm", use_utm))
-        self.limit = None if limit is None else self._whole("limit", limit)
-        for axis in ("x_resolution", "y_resolution"):
-            value = getattr(self.output_projection, axis)
-            if not _is_number(value) or value == 0:
-                raise self._wrong(f"output_projection.{axis}", "a number that is not 0", value)
-
-    def partition_request_geometry(
-        self, request_extents: PredictionRequestCollection
-    ) -> list[PredictionRequestCollection]:
-        """Partitions of a request, each a collection in WGS84.
-
-        Args:
-            request_extents: The request; features without a geometry are left out.
-
-        Raises:
-            UnsupportedError: If this class makes no partitions; says why.
-            GeometryError: Names the feature that can't be used.
-            InputFileError: The same.
-        """
-        raise self._cannot("partition_request_geometry")
-
-    def prepare_window_geometries(self, request_extents: PredictionRequestCollection) -> list[Window]:
-        """Windows of a partition, the first ``limit`` of them.
-
-        Args:
-            request_extents: The partition; features without a geometry are left out.
-
-        Returns:
-            For each window the feature it is for and its extent in pixels.
-
-        Raises:
-            UnsupportedError: If this class makes no windows; says why.
-            GeometryError: Names the feature that can't be projected.
-            InputFileError: Names the feature that is off the globe.
-        """
-        return self.window_candidates(request_extents)[: self.limit]
-
-    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[Window]:
-        """All windows of a partition, whatever ``limit`` says.
-
-        For planning, which leaves out what does not touch the request before it counts.
-
-        Args:
-            request_extents: The partition.
-
-        Raises:
-            UnsupportedError: As :meth:`prepare_window_geometries`.
-            GeometryError: The same.
-            InputFileError: The same.
-        """
-        raise self._cannot("prepare_window_geometries")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
-
-    def _located(self, request: PredictionRequestCollection) -> list[_Located]:
-        found = [(label, feature, shp) for label, feature, shp in _features(request) if _timed(label, feature)]
-        targets = [self._target(label, shp) for label, _, shp in found]
-        there = _projected([label for label, _, _ in found], [_in_time(f, shp) for _, f, shp in found], targets)
-        return [_Located(*item, pixels) for item, pixels in zip(found, there, strict=True)]
-
-    def _target(self, label: str, shp: BaseGeometry) -> Projection:
-        target = self.output_projection
-        if not self.use_utm:
-            return target
-        try:
-            return utm_projection_for(shp, target.x_resolution, target.y_resolution)
-        except GeometryError as error:
-            raise _named(error, label) from error
-
-    def _cannot(self, method: str) -> UnsupportedError:
-        name = type(self).__name__
-        what = "partitions of a request" if method == "partition_request_geometry" else "windows of a partition"
-        return UnsupportedError(f"{name} can't make {what}: {self.unsupported[method]}")
-
-    def _wrong(self, name: str, expected: str, found: object) -> ConfigError:
-        return ConfigError(
-            "The argument is wrong.", where=f"{type(self).__name__}.{name}", expected=expected, found=repr(found)
-        )
-
-    def _flag(self, name: str, value: object) -> bool:
-        if not isinstance(value, bool):
-            raise self._wrong(name, "true or false", value)
-        return value
-
-    def _whole(self, name: str, value: object) -> int:
-        if not _is_number(value) or value < 1 or value != int(value):
-            raise self._wrong(name, "a whole number of at least 1", value)
-        return int(value)
-
-
-class NoopPartitioner(_Partitioner):
+class NoopPartitioner(PartitionerBase):
     """The whole request as one partition.
 
     Args:
@@ -193,11 +76,10 @@ class NoopPartitioner(_Partitioner):
         self, request_extents: PredictionRequestCollection
     ) -> list[PredictionRequestCollection]:
         """The request as a list of one; an empty list if it has no geometry. See the base for what it raises."""
-        features = [feature for _, feature, _ in _features(request_extents)]
-        return _chunks(request_extents, features, max(len(features), 1))
+        return _chunks(request_extents, max(len(request_extents.features), 1))
 
 
-class GridPartitioner(_Partitioner):
+class GridPartitioner(PartitionerBase):
     """Cells of a grid: partitions in degrees, windows in pixels.
 
     The grid is anchored at 0: cells are ``i*grid_size .. (i+1)*grid_size`` for whole i. A feature has all cells that
@@ -231,13 +113,13 @@ class GridPartitioner(_Partitioner):
         limit: int | None = None,
     ) -> None:
         super().__init__(output_projection, use_utm, limit)
-        if not _is_number(grid_size) or grid_size <= 0:
-            raise self._wrong("grid_size", "a number above 0", grid_size)
-        if overlap_size is not None and (not _is_number(overlap_size) or overlap_size < 0):
-            raise self._wrong("overlap_size", "a number of at least 0", overlap_size)
+        if not is_number(grid_size) or grid_size <= 0:
+            raise self.wrong("grid_size", "a number above 0", grid_size)
+        if overlap_size is not None and (not is_number(overlap_size) or overlap_size < 0):
+            raise self.wrong("overlap_size", "a number of at least 0", overlap_size)
         self.grid_size = grid_size
         self.overlap_size = overlap_size or 0
-        self.clip = self._flag("clip", clip)
+        self.clip = self.flag("clip", clip)
 
     def partition_request_geometry(
         self, request_extents: PredictionRequestCollection
@@ -249,14 +131,14 @@ class GridPartitioner(_Partitioner):
         """
         return [
             _cell_collection(feature, cell)
-            for label, feature, shp in _features(request_extents)
+            for label, feature, shp in features_of(request_extents)
             for cell in self._degree_cells(label, shp)
         ]
 
-    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[Window]:
+    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[WindowCandidate]:
         """The cells of each feature's bounds in pixels. See the base for arguments and errors."""
-        windows: list[Window] = []
-        for item in self._located(request_extents):
+        windows: list[WindowCandidate] = []
+        for item in self.located(request_extents):
             projection, time_range = item.pixels.projection, item.pixels.time_range
             cells = self._grown_and_cut(_boxes(self._pixel_cells(item)), shape_of(item.pixels))
             windows += [
@@ -273,7 +155,7 @@ class GridPartitioner(_Partitioner):
             cells[index] = normalise_lonlat(shapely.intersection(cells[index], shapely.box(-540, -90, 540, 90)), label)
         return self._cut(cells, shp)
 
-    def _pixel_cells(self, item: _Located) -> npt.NDArray[np.float64]:
+    def _pixel_cells(self, item: Located) -> npt.NDArray[np.float64]:
         sides = antimeridian_sides(item.degrees)
         west, south, east, north = item.degrees.bounds
         if len(sides) == 1 and max(east - west, north - south) < _STRAIGHT_DEGREES:
@@ -281,7 +163,7 @@ class GridPartitioner(_Partitioner):
         try:
             extents = [projected_extent(side, item.pixels.projection) for side in sides]
         except GeometryError as error:
-            raise _named(error, item.label) from error
+            raise named(error, item.label) from error
         return self._cells(item.label, extents)
 
     def _cells(self, label: str, extents: Sequence[Bounds]) -> npt.NDArray[np.float64]:
@@ -322,7 +204,7 @@ class GridPartitioner(_Partitioner):
         return cut
 
 
-class FixedWindowPartitioner(_Partitioner):
+class FixedWindowPartitioner(PartitionerBase):
     """A square window of a fixed size centred on each feature.
 
     Args:
@@ -345,11 +227,11 @@ class FixedWindowPartitioner(_Partitioner):
         limit: int | None = None,
     ) -> None:
         super().__init__(output_projection, use_utm, limit)
-        self.window_size = self._whole("window_size", window_size)
+        self.window_size = self.whole("window_size", window_size)
 
-    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[Window]:
+    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[WindowCandidate]:
         """One square a feature, around its centroid. See the base for arguments and errors."""
-        items = self._located(request_extents)
+        items = self.located(request_extents)
         centres = shapely.get_coordinates([_centre(item) for item in items])
         half = self.window_size / 2
         squares = _boxes(np.hstack([centres - half, centres + half]))
@@ -359,7 +241,7 @@ class FixedWindowPartitioner(_Partitioner):
         ]
 
 
-class ChunkPartitioner(_Partitioner):
+class ChunkPartitioner(PartitionerBase):
     """So many features to a partition, in order; or one window a feature, its geometry.
 
     Args:
@@ -380,21 +262,20 @@ class ChunkPartitioner(_Partitioner):
         limit: int | None = None,
     ) -> None:
         super().__init__(output_projection, use_utm, limit)
-        self.num_geometries_per_partition = self._whole("num_geometries_per_partition", num_geometries_per_partition)
+        self.num_geometries_per_partition = self.whole("num_geometries_per_partition", num_geometries_per_partition)
 
     def partition_request_geometry(
         self, request_extents: PredictionRequestCollection
     ) -> list[PredictionRequestCollection]:
         """Features in order, ``num_geometries_per_partition`` to each. See the base for arguments and errors."""
-        features = [feature for _, feature, _ in _features(request_extents)]
-        return _chunks(request_extents, features, self.num_geometries_per_partition)
+        return _chunks(request_extents, self.num_geometries_per_partition)
 
-    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[Window]:
+    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[WindowCandidate]:
         """One window a feature. See the base for arguments and errors."""
-        return [_whole_window(item) for item in self._located(request_extents)]
+        return [_whole_window(item) for item in self.located(request_extents)]
 
 
-class ReprojectionPartitioner(_Partitioner):
+class ReprojectionPartitioner(PartitionerBase):
     """One window a feature: its geometry, projected.
 
     Args:
@@ -408,6 +289,53 @@ class ReprojectionPartitioner(_Partitioner):
 
     unsupported: ClassVar[dict[str, str]] = {"partition_request_geometry": _IN_PIXELS}
 
-    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[Window]:
+    def window_candidates(self, request_extents: PredictionRequestCollection) -> list[WindowCandidate]:
         """One window a feature. See the base for arguments and errors."""
-        return [_whole_window(item) for item in self._located(request_extents)]
+        return [_whole_window(item) for item in self.located(request_extents)]
+
+
+def _boxes(bounds: npt.NDArray[np.float64]) -> Shapes:
+    return np.asarray(shapely.box(*bounds.T), dtype=object)
+
+
+def _chunks(request: PredictionRequestCollection, size: int) -> list[PredictionRequestCollection]:
+    features = [feature for feature in request.features if has_geometry(feature)]
+    if len(features) == len(request.features) <= size and features:
+        return [request]
+    return [
+        PredictionRequestCollection(type="FeatureCollection", features=features[start : start + size])
+        for start in range(0, len(features), size)
+    ]
+
+
+def _cell_collection(feature: PredictionRequestFeature, cell: BaseGeometry) -> PredictionRequestCollection:
+    if cell.is_empty:
+        return PredictionRequestCollection(type="FeatureCollection", features=[])
+    part = PredictionRequestFeature(
+        type="Feature", geometry=mapping(cell), properties=feature.properties, id=feature.id, bbox=None
+    )
+    return PredictionRequestCollection(type="FeatureCollection", features=[part])
+
+
+def _centre(item: Located) -> BaseGeometry:
+    if len(antimeridian_sides(item.degrees)) == 1:
+        return shape_of(item.pixels).centroid
+    # A projection may have the two sides at its two ends, and the middle between them elsewhere.
+    middle = unwrap_antimeridian(item.degrees).centroid
+    there = shapely.Point(middle.x - 360 if middle.x > 180 else middle.x, middle.y)
+    return shape_of(project(STGeometry(WGS84_PROJECTION, there, None), item.pixels.projection))
+
+
+def _whole_window(item: Located) -> WindowCandidate:
+    sides = antimeridian_sides(item.degrees)
+    if len(sides) > 1:
+        widths = [x1 - x0 for x0, _, x1, _ in (projected_extent(side, item.pixels.projection) for side in sides)]
+        x0, _, x1, _ = shape_of(item.pixels).bounds
+        if x1 - x0 > 2 * sum(widths) + 1:
+            raise GeometryError(
+                f"The feature lies on both sides of 180°, which are far apart in {item.pixels.projection.crs}.",
+                where=item.label,
+                expected="a feature that makes one window",
+                fix="Set use_utm: true, or split it at 180° into two features.",
+            )
+    return item.feature, item.pixels

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
@@ -26,7 +26,6 @@ __all__ = [
     "LabeledSTGeometry",
     "LabeledWindow",
     "Labels",
-    "Partition",
     "PixelBounds",
     "RasterLabel",
     "StepName",
@@ -194,18 +193,3 @@ class WindowSpec:
     bounds: PixelBounds
     time_range: TimeRange | None
     features: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Partition:
-    """A part of a request: one unit of work.
-
-    Attributes:
-        partition_id: ``partition_{i}``.
-        windows: Windows it covers, in order; those that another partition owns are shared with it.
-        options: What else is known about it, by name.
-    """
-
-    partition_id: str
-    windows: tuple[WindowSpec, ...]
-    options: dict[str, Any] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,15 @@ import shapely
 import yaml
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
+from rslearn.config import LayerType
+from rslearn.dataset import Dataset, Window
+from rslearn.dataset.window_data_storage.storage import LayerWriter
+from rslearn.utils.feature import Feature
 from rslearn.utils.geometry import WGS84_PROJECTION, Projection, STGeometry
+from rslearn.utils.raster_array import RasterArray
+from rslearn.utils.raster_format import GeotiffRasterFormat
 from shapely.geometry import mapping
+from upath import UPath
 
 CRS_NAME = "EPSG:32631"
 RESOLUTION = 10.0
@@ -444,7 +452,7 @@ def make_vector_project(folder: Path) -> Path:
     """Classification of windows of 4 pixels around points of a 128-pixel scene, trained on single pixels.
 
     The request has 12 points, each in the middle of a block of one class and named by its index; there are 16 tasks of
-    32 pixels, each with 16 points in the middle of blocks. It lacks only a checkpoint.
+    32 pixels, each with 4 points in the middle of blocks. It lacks only a checkpoint.
 
     Args:
         folder: Where to; made if need be.
@@ -470,11 +478,70 @@ def make_vector_project(folder: Path) -> Path:
                     "oe_labels": {"category": int(classes[y + dy + 4, x + dx + 4])},
                 },
             )
-            for dx, dy in _tiles(32, BLOCK)
+            for dx, dy in _tiles(32, 2 * BLOCK)
         ]
     _write_geojson(folder, "annotation_task_features", tasks)
     _write_geojson(folder, "annotation_features", annotations)
     return folder
+
+
+def write_dataset(path: Path, config: dict[str, Any]) -> Dataset:
+    """An rslearn dataset without windows."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config))
+    return Dataset(UPath(path))
+
+
+def add_window(
+    dataset: Dataset,
+    name: str,
+    box: tuple[int, int, int, int],
+    *,
+    group: str = "default",
+    split: str | None = None,
+    layers: tuple[str, ...] = ("scene",),
+    seed: int = 0,
+) -> Window:
+    """A window of the scene (``box`` in its pixels) with layers ``scene`` and ``label`` written as materialized."""
+    x0, y0, x1, y1 = box
+    window = Window(
+        storage=dataset.storage,
+        group=group,
+        name=name,
+        projection=PROJECTION,
+        bounds=(CORNER[0] + x0, CORNER[1] + y0, CORNER[0] + x1, CORNER[1] + y1),
+        time_range=(datetime.fromisoformat(TIMES[0]), datetime.fromisoformat(TIMES[1])),
+        options={"split": split} if split else {},
+        data_factory=dataset.window_data_storage_factory,
+    )
+    window.save()
+    classes = class_map(seed=seed)
+    for layer in layers:
+        with window.data.open_layer_writer(layer) as writer:
+            if layer == "scene":
+                _write_raster(writer, window, list(BANDS), scene_array(seed=seed)[:, y0:y1, x0:x1])
+            elif dataset.layers[layer].type == LayerType.RASTER:
+                _write_raster(writer, window, ["category"], classes[None, y0:y1, x0:x1])
+            else:
+                spot = shapely.Point(window.bounds[0] + 0.5, window.bounds[1] + 0.5)
+                label = Feature(STGeometry(PROJECTION, spot, None), {"category": int(classes[y0, x0])})
+                writer.write_vector(dataset.layers[layer].instantiate_vector_format(), [label])
+        window.mark_layer_completed(layer)
+    return window
+
+
+def _write_raster(writer: LayerWriter, window: Window, bands: list[str], pixels: npt.NDArray[Any]) -> None:
+    writer.write_raster(bands, GeotiffRasterFormat(), window.projection, window.bounds, RasterArray(chw_array=pixels))
+
+
+def read_output(dataset: Dataset, window: Window, *, layer: str = "output") -> Any:
+    """What a model wrote for a window: an array (C, H, W), or the features' properties and coordinates."""
+    config = dataset.layers[layer]
+    if config.type == LayerType.VECTOR:
+        features = window.data.read_vector(layer, config.instantiate_vector_format())
+        return [(feature.properties, feature.geometry.shp.wkt) for feature in features]
+    band_set = config.band_sets[0]
+    return window.data.read_raster(layer, band_set.bands, band_set.instantiate_raster_format()).get_chw_array()
 
 
 def request_spots() -> list[tuple[float, float]]:

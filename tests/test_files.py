@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         beside.write_text("half")
         raise RuntimeError
     assert read_json(path) == {"x": 1}
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_the_suffix_is_kept_for_gdal(tmp_path: Path) -> None:

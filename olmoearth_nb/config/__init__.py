@@ -1,0 +1,38 @@
+"""The configuration of a project: read it, check it, build what it describes."""
+
+from olmoearth_nb.config.aliases import install_aliases
+from olmoearth_nb.config.build import build_object, check_object
+from olmoearth_nb.config.imports import import_object, importable_from
+from olmoearth_nb.config.project import Project
+from olmoearth_nb.config.report import FINE_TUNE_STEPS, PREDICT_STEPS, CheckReport, Problem
+from olmoearth_nb.config.roles import Role, role_for
+from olmoearth_nb.config.runconfig import RunConfig, load_run_config
+from olmoearth_nb.config.schema import (
+    InferenceResultsConfig,
+    ObjectSpec,
+    PartitionStrategies,
+    PostprocessingStrategies,
+    WindowPrep,
+)
+
+__all__ = [
+    "FINE_TUNE_STEPS",
+    "PREDICT_STEPS",
+    "CheckReport",
+    "InferenceResultsConfig",
+    "ObjectSpec",
+    "PartitionStrategies",
+    "PostprocessingStrategies",
+    "Problem",
+    "Project",
+    "Role",
+    "RunConfig",
+    "WindowPrep",
+    "build_object",
+    "check_object",
+    "import_object",
+    "importable_from",
+    "install_aliases",
+    "load_run_config",
+    "role_for",
+]

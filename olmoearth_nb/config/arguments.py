@@ -17,7 +17,7 @@ from olmoearth_nb.config.annotations import (
     value_type,
 )
 from olmoearth_nb.config.imports import import_object, import_short
-from olmoearth_nb.config.report import Problem, did_you_mean, one_of
+from olmoearth_nb.config.report import Problem, Severity, did_you_mean, one_of
 from olmoearth_nb.config.schema import ObjectSpec
 from olmoearth_nb.config.signatures import parameters_of, result_class
 from olmoearth_nb.config.yamlfile import join
@@ -173,15 +173,32 @@ class ArgumentChecker:
         if not spec.is_callable and arguments is not None and not isinstance(arguments, Mapping):
             self.add(spec.arguments_path, f"It is {_short(arguments)}.", expected="a mapping of arguments")
             return False
-        # Those of the components themselves are among the unknown keys of their section already.
-        if not self.plain_call or spec.path.count(".") > 1:
-            for key in spec.extra_keys:
-                if key not in _PARSER_KEYS:
-                    fix = did_you_mean(key, _PARSER_KEYS) or "Arguments belong below init_args."
-                    self.add(join(spec.path, key), "This key is neither class_path nor init_args.", fix=fix)
+        self._check_keys(spec)
         return True
 
-    def add(self, key: str, found: str, *, expected: str | None = None, fix: str | None = None) -> None:
+    def _check_keys(self, spec: ObjectSpec) -> None:
+        # Those of the components themselves are among the unknown keys of their section already.
+        if self.plain_call and spec.path.count(".") == 1:
+            return
+        for key in spec.extra_keys:
+            if key not in _PARSER_KEYS:
+                self.add(
+                    join(spec.path, key),
+                    "This key is neither class_path nor init_args.",
+                    fix=did_you_mean(key, _PARSER_KEYS) or "Arguments belong below init_args.",
+                    # Nobody looks at it in a plain call; the parser refuses it.
+                    severity="warning" if self.plain_call else "error",
+                )
+
+    def add(
+        self,
+        key: str,
+        found: str,
+        *,
+        expected: str | None = None,
+        fix: str | None = None,
+        severity: Severity = "error",
+    ) -> None:
         """Notes a problem.
 
         Args:
@@ -189,8 +206,11 @@ class ArgumentChecker:
             found: What it is.
             expected: What would be right.
             fix: What to do.
+            severity: Whether it stops anything.
         """
-        self.problems.append(Problem(file=self.file, key=key, found=found, expected=expected, fix=fix))
+        self.problems.append(
+            Problem(file=self.file, key=key, found=found, expected=expected, fix=fix, severity=severity)
+        )
 
 
 def _holds_object(value: object) -> bool:

@@ -40,9 +40,9 @@ def build_object(spec: ObjectSpec, role: Role | None = None, *, search_path: Seq
         >>> type(build_object(spec)).__name__
         'NoopSampler'
     """
-    problems = _checked(spec, role, search_path)
-    if problems:
-        raise config_error(problems)
+    errors = _errors(_checked(spec, role, search_path))
+    if errors:
+        raise config_error(errors)
     with importable_from(search_path):
         made = _make(spec, search_path)
     if role is not None and not callable(getattr(made, role.method, None)):
@@ -66,15 +66,20 @@ def check_object(spec: ObjectSpec, role: Role | None = None, *, search_path: Seq
         search_path: Folders to look in for custom modules.
     """
     problems = _checked(spec, role, search_path)
-    if problems or not _all_ours(spec.raw):
+    if _errors(problems) or not _all_ours(spec.raw, search_path):
         return problems
     try:
         _make(spec, search_path)
     except OlmoEarthError as error:
         key = (error.where or "").removeprefix(f"{spec.file}: ")
         found = f"{error.what} Found {error.found}." if error.found else error.what
-        return [Problem(file=spec.file, key=key or spec.path, found=found, expected=error.expected, fix=error.fix)]
-    return []
+        wrong = Problem(file=spec.file, key=key or spec.path, found=found, expected=error.expected, fix=error.fix)
+        return [*problems, wrong]
+    return problems
+
+
+def _errors(problems: Sequence[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.severity == "error"]
 
 
 def _checked(spec: ObjectSpec, role: Role | None, search_path: Sequence[Path]) -> list[Problem]:
@@ -88,17 +93,18 @@ def _checked(spec: ObjectSpec, role: Role | None, search_path: Sequence[Path]) -
     return checker.problems
 
 
-def _all_ours(value: object) -> bool:
+def _all_ours(value: object, search_path: Sequence[Path]) -> bool:
     """Whether making an object runs no code of the user's."""
     match value:
         case Mapping() if ObjectSpec.is_spec(value):
-            target = getattr(import_object(ObjectSpec(value, "").target), "__module__", "") or ""
-            known = target.partition(".")[0] in ("olmoearth_nb", "rslearn", "rasterio")
-            return known and all(_all_ours(argument) for argument in ObjectSpec(value, "").arguments.values())
+            spec = ObjectSpec(value, "")
+            module = getattr(import_object(spec.target, search_path=search_path), "__module__", None) or ""
+            known = module.partition(".")[0] in ("olmoearth_nb", "rslearn", "rasterio")
+            return known and all(_all_ours(argument, search_path) for argument in spec.arguments.values())
         case Mapping():
-            return all(map(_all_ours, value.values()))
+            return all(_all_ours(item, search_path) for item in value.values())
         case list():
-            return all(map(_all_ours, value))
+            return all(_all_ours(item, search_path) for item in value)
         case _:
             return True
 

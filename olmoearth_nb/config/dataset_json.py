@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from olmoearth_nb.border import foreign_code
 from olmoearth_nb.config.arguments import ArgumentChecker
 from olmoearth_nb.config.report import ALL_STEPS, Problem
 from olmoearth_nb.config.schema import ObjectSpec
-from olmoearth_nb.config.templates import Template
+from olmoearth_nb.config.templates import Template, fill_values
 from olmoearth_nb.config.yamlfile import join
 from olmoearth_nb.errors import ConfigError, InputFileError
 from olmoearth_nb.files import read_text
@@ -47,11 +48,11 @@ class DatasetFile:
     raw: dict[str, Any]
     problems: tuple[Problem, ...]
 
-    @property
+    @functools.cached_property
     def layers(self) -> dict[str, LayerConfig]:
         """The layers that are right, by name."""
         found = {}
-        for name, layer in _mapping(_filled(self.raw).get("layers")).items():
+        for name, layer in _mapping(fill_values(self.raw).get("layers")).items():
             try:
                 found[name] = _validate(LayerConfig, layer)
             except (ConfigError, ValidationError):
@@ -147,13 +148,8 @@ def _resolve(value: object, folder: Path) -> None:
             pass
 
 
-def _filled(raw: dict[str, Any]) -> dict[str, Any]:
-    filled: dict[str, Any] = json.loads(Template(json.dumps(raw)).filled)
-    return filled
-
-
 def _variables(raw: dict[str, Any]) -> Iterator[Problem]:
-    for name, path in Template(json.dumps(raw)).uses(_filled(raw)).items():
+    for name, path in Template(json.dumps(raw)).uses(fill_values(raw)).items():
         yield Problem(
             file=DATASET_CONFIG_NAME,
             key=path,
@@ -174,7 +170,7 @@ def _validate(model: type[Any], value: object) -> Any:
 
 def _schema(raw: dict[str, Any]) -> Iterator[Problem]:
     try:
-        _validate(DatasetConfig, _filled(raw))
+        _validate(DatasetConfig, fill_values(raw))
     except ConfigError as error:
         cause = error.__cause__
         if not isinstance(cause, ValidationError):

@@ -149,7 +149,7 @@ class CheckReport:
         """Whether every step that was asked about can run."""
         return all(self.steps.values())
 
-    def blocking(self, *steps: StepName) -> tuple[Problem, ...]:
+    def blocking(self, *steps: StepName | str) -> tuple[Problem, ...]:
         """The errors that block any of some steps.
 
         Args:
@@ -157,7 +157,7 @@ class CheckReport:
         """
         return tuple(problem for problem in self.errors if not problem.steps.isdisjoint(steps))
 
-    def raise_for(self, *steps: StepName) -> None:
+    def raise_for(self, *steps: StepName | str) -> None:
         """Raises if any of some steps can't run.
 
         Args:
@@ -177,25 +177,18 @@ class CheckReport:
     def _step_rows(self) -> list[tuple[str, str]]:
         return [(str(step), "can run" if ready else "blocked") for step, ready in self.steps.items()]
 
-    def _problem_rows(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                problem.severity,
-                problem.file,
-                problem.key,
-                problem.found,
-                problem.advice,
-                ", ".join(step for step in StepName if step in problem.steps & self.checked)
-                if problem.severity == "error"
-                else "",
-            )
-            for problem in self.problems
-        ]
+    def _blocks(self, problem: Problem) -> str:
+        if problem.severity == "warning":
+            return ""
+        return ", ".join(step for step in StepName if step in problem.steps & self.checked)
 
     def __repr__(self) -> str:
         text = text_table(("step", ""), self._step_rows(), caption=f"Project {self.project}")
-        return f"{text}\n\n{text_table(_COLUMNS, self._problem_rows())}" if self.problems else text
+        # As a list: a table of sentences is wider than any terminal.
+        lines = [f"{problem.severity}: {problem}" for problem in self.problems]
+        return "\n".join([text, *([""] if lines else []), *lines])
 
     def _repr_html_(self) -> str:
         shown = html_table(("step", ""), self._step_rows(), caption=f"Project {self.project}")
-        return shown + (html_table(_COLUMNS, self._problem_rows()) if self.problems else "")
+        rows = [(one.severity, one.file, one.key, one.found, one.advice, self._blocks(one)) for one in self.problems]
+        return shown + (html_table(_COLUMNS, rows) if rows else "")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from olmoearth_nb.config.schema import DataType, ObjectSpec
+from olmoearth_nb.config.signatures import return_type
 
-__all__ = ["PREPARE_PATHS", "Role", "role_for"]
+__all__ = ["Role", "labels_kind", "role_for"]
 
 _INTERFACE_MODULES = ("olmoearth_nb.protocols", "olmoearth_nb.config.legacy")
 _LEGACY_INTERFACE_ENDINGS = ("_interface", "labeled_window_preparer")
@@ -76,9 +78,6 @@ _PREPARERS = {
         "data splitter", "choose_split_for_window", ("RandomDataSplitter", "SpatialDataSplitter")
     ),
 }
-PREPARE_PATHS = tuple(_PREPARERS)
-"""Where the objects of window preparation stand."""
-
 _POSTPROCESSORS: Mapping[DataType, tuple[str, ...]] = {
     "RASTER": ("NoopRaster", "CombineGeotiff"),
     "VECTOR": ("CombineGeojson", "CombineAndDeduplicateGeojson", "SimplifyPolygons"),
@@ -101,6 +100,21 @@ def role_for(spec: ObjectSpec, data_type: DataType | None = None) -> Role | None
         builtin = _POSTPROCESSORS[data_type] if data_type else sum(_POSTPROCESSORS.values(), ())
         return Role(f"postprocessor of {name.removeprefix('process_')} results", name, builtin, data_type)
     return (_PARTITIONERS | _PREPARERS).get(spec.path)
+
+
+def labels_kind(target: object) -> Literal["raster", "vector"] | None:
+    """Whether a window preparer makes rasters or features; None if it does not show.
+
+    Args:
+        target: Class of the preparer.
+    """
+    bases = {base.__name__ for base in getattr(target, "__mro__", ())}
+    made = str(return_type(getattr(target, "prepare_labeled_windows", None)))
+    raster = "RasterLabelsWindowPreparer" in bases or "RasterLabel" in made
+    vector = "VectorLabelsWindowPreparer" in bases or "LabeledSTGeometry" in made
+    if raster == vector:
+        return None
+    return "raster" if raster else "vector"
 
 
 def _defines(target: type, method: str) -> bool:

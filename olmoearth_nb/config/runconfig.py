@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, cast, overload
 
 from pydantic import ValidationError
 
-from olmoearth_nb.config.report import Problem, config_error, did_you_mean, one_of
+from olmoearth_nb.config.report import FINE_TUNE_STEPS, Problem, config_error, did_you_mean, one_of
 from olmoearth_nb.config.schema import (
     InferenceResultsConfig,
     ObjectSpec,
@@ -40,11 +40,13 @@ _SECTIONS: dict[SectionName, type[Section]] = {
 SECTION_STEPS: dict[SectionName, frozenset[StepName]] = {
     "partition_strategies": frozenset({StepName.PARTITION}),
     "postprocessing_strategies": frozenset({StepName.POSTPROCESS, StepName.COMBINE}),
-    "window_prep": frozenset({StepName.PREPARE_LABELED_WINDOWS}),
+    # The later steps need the name of the group.
+    "window_prep": FINE_TUNE_STEPS,
     "inference_results_config": frozenset({StepName.INFERENCE, StepName.POSTPROCESS, StepName.COMBINE}),
 }
 """Which steps need which section."""
 
+_PREPARE = frozenset({StepName.PREPARE_LABELED_WINDOWS})
 _EXPECTED = {
     "string_type": "text (in quotes, where YAML takes it for something else)",
     "int_type": "a whole number",
@@ -228,6 +230,9 @@ def _duplicate(file: str, key: str, line: int) -> Problem:
 
 
 def _unknown(file: str, key: str) -> Problem:
+    if key == "window_prep.label_property":
+        found = "This key is not in the schema; it names the value of es_label in older annotation files."
+        return Problem(file=file, key=key, found=found, severity="warning", steps=_PREPARE)
     section, _, rest = key.partition(".")
     options: list[str] = list(_SECTIONS)
     if rest:

@@ -11,7 +11,7 @@ from typing import Any
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError
 
-__all__ = ["Parameters", "parameters_of", "result_class"]
+__all__ = ["Parameters", "parameters_of", "result_class", "return_type"]
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -90,6 +90,15 @@ def _hints(target: object) -> Mapping[str, object]:
         return {}  # names that are imported for type checkers only
 
 
+def return_type(target: object) -> object:
+    """The return annotation of a function or method; None if there is none that can be read.
+
+    Args:
+        target: Function or method.
+    """
+    return _hints(target).get("return")
+
+
 def result_class(target: object) -> type | None:
     """The class of what calling something gives; None if it does not show.
 
@@ -98,7 +107,7 @@ def result_class(target: object) -> type | None:
     """
     if isinstance(target, type):
         return target
-    result = _hints(target).get("return")
+    result = return_type(target)
     if isinstance(result, type):
         return result
     # An alternative constructor, such as CRS.from_epsg.

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from olmoearth_nb.config.yamlfile import join
 
-__all__ = ["KNOWN_VARIABLES", "Template", "placeholders", "walk"]
+__all__ = ["KNOWN_VARIABLES", "Template", "fill_values", "placeholders", "walk"]
 
 KNOWN_VARIABLES = (
     "DATASET_PATH",
@@ -72,6 +73,23 @@ class Template:
         return os.environ.get(name, _stand_in(name))
 
 
+def fill_values(value: Any) -> Any:
+    """Nested data with a value or a stand-in for each variable in its texts.
+
+    Args:
+        value: Mappings, lists and scalars.
+    """
+    match value:
+        case dict():
+            return {key: fill_values(item) for key, item in value.items()}
+        case list():
+            return [fill_values(item) for item in value]
+        case str():
+            return Template(value).filled
+        case _:
+            return value
+
+
 def _stand_in(name: str) -> str:
     return f"__{name}__"
 
@@ -105,7 +123,7 @@ def placeholders(value: object) -> dict[str, str]:
         names = _PLACEHOLDER.findall(scalar) if isinstance(scalar, str) else []
         above, _, last = path.rpartition(".")
         if scalar is None and _PLACEHOLDER.fullmatch(f"{{{last}}}"):
-            names, path = [last], above  # noqa: PLW2901
+            names, path = [last], above
         for name in names:
             found.setdefault(name, path)
     return found

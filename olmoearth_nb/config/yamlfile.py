@@ -68,23 +68,28 @@ def parse_yaml(text: str, where: str) -> YamlFile:
     Raises:
         ConfigError: If it is not YAML (with line and column) or is not a mapping.
     """
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return YamlFile({}, ())
-        # Before construction, which merges the keys of "<<" into the node.
-        duplicates = tuple(_duplicates(node, "", ()))
-        value = loader.construct_document(node)
+        value, duplicates = _load(text)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"It is not YAML: {_problem(error)}.", where=_place(where, error.problem_mark)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"It is not YAML: {' '.join(str(error).split())}.", where=where) from error
-    finally:
-        loader.dispose()
     if not isinstance(value, dict):
         raise ConfigError("It is not a mapping.", where=where, expected="keys with values", found=type(value).__name__)
     return YamlFile(value, duplicates)
+
+
+def _load(text: str) -> tuple[Any, tuple[tuple[str, int], ...]]:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return {}, ()
+        # Before construction, which merges the keys of "<<" into the node.
+        duplicates = tuple(_duplicates(node, "", ()))
+        return loader.construct_document(node), duplicates
+    finally:
+        loader.dispose()
 
 
 def join(path: str, key: object) -> str:

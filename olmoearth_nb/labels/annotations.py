@@ -25,7 +25,6 @@ from olmoearth_nb.geojson import (
     AnnotationProperties,
     TaskCollection,
     TaskFeature,
-    normalise_lonlat,
     write_collection,
 )
 from olmoearth_nb.labels.areas import TaskArea, drawn_areas, envelopes, group_envelopes, squares
@@ -33,6 +32,7 @@ from olmoearth_nb.labels.classes import class_numbers, plain_value
 from olmoearth_nb.labels.rasterize import check_resolution, whole_number
 from olmoearth_nb.labels.shapes import repaired
 from olmoearth_nb.labels.sources import column_shapes, in_wgs84, name_of, read_vector, require_column
+from olmoearth_nb.lonlat import normalise_lonlat
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import TimeRange
 

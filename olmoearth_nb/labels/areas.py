@@ -9,23 +9,30 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 import shapely
-from rslearn.utils.geometry import Projection
+from rslearn.utils.geometry import Projection, STGeometry
 from shapely.geometry.base import BaseGeometry
 
-from olmoearth_nb.errors import InputFileError
-from olmoearth_nb.geojson import normalise_lonlat
-from olmoearth_nb.geometry import unwrap_antimeridian, utm_projection_for, wgs84_outlines
+from olmoearth_nb.errors import GeometryError, InputFileError
+from olmoearth_nb.geometry import utm_projection_for, wgs84_outlines
+from olmoearth_nb.globe import WGS84_PROJECTION, Shapes, project_all, shape_array
 from olmoearth_nb.labels.shapes import repaired
+from olmoearth_nb.lonlat import normalise_lonlat
+from olmoearth_nb.types import shape_of
 
 __all__ = ["TaskArea", "drawn_areas", "envelopes", "group_envelopes", "squares"]
 
 LabelT = TypeVar("LabelT", int, str)
+
+Boxes: TypeAlias = npt.NDArray[np.float64]
+"""Shape (N, 4): x0, y0, x1, y1 in pixels."""
+
+# Twice as they are, in the zone of the shape and in that of the area; then a pixel aside.
+_STEPS = ((0, 0), (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
 
 # A side that lies on a pixel's edge must not gain a pixel by the last bits of a projection: a millionth of a pixel.
 _DIGITS = 6
@@ -58,14 +65,15 @@ def squares(
         where: The source, for errors.
 
     Returns:
-        Areas, one a row; the centroid is in the middle pixel (of an even size: within half a pixel of the middle).
+        Areas, one a row; the centroid is in the middle pixel (of an even size: within half a pixel of the middle),
+        except that a square on the border of two zones may lie one pixel aside.
 
     Raises:
         InputFileError: If a shape can't be projected.
     """
 
-    def around_centroid(projected: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
-        low = np.floor(shapely.get_coordinates(shapely.centroid(projected)) - size / 2 + 0.5)
+    def around_centroid(projected: Shapes, step: tuple[int, int]) -> Boxes:
+        low = np.floor(shapely.get_coordinates(shapely.centroid(projected)) - size / 2 + 0.5) + step
         return np.hstack([low, low + size])
 
     areas = _pixel_areas(_rows(shapes), around_centroid, resolution, f"{where}, row")
@@ -146,31 +154,46 @@ def _rows(shapes: Sequence[BaseGeometry | None]) -> dict[int, BaseGeometry]:
     return {row: shp for row, shp in enumerate(shapes) if shp is not None}
 
 
-def _touched(projected: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+def _touched(projected: Shapes, step: tuple[int, int]) -> Boxes:
     bounds = shapely.bounds(projected).round(_DIGITS)
     low = np.floor(bounds[:, :2])
-    return np.hstack([low, np.maximum(np.ceil(bounds[:, 2:]), low + 1)])
+    high = np.maximum(np.ceil(bounds[:, 2:]), low + 1)
+    # Two pixels more on one side move the centre by one and leave nothing out.
+    return np.hstack([low + 2 * np.minimum(step, 0), high + 2 * np.maximum(step, 0)])
 
 
 def _pixel_areas(
     shapes: Mapping[LabelT, BaseGeometry],
-    boxes_of: Callable[[npt.NDArray[np.object_]], npt.NDArray[np.float64]],
+    boxes_of: Callable[..., Boxes],
     resolution: float,
     where: str,
 ) -> dict[LabelT, TaskArea]:
-    """Areas of whole pixels by the label of their shape."""
-    projections = {label: utm_projection_for(shp, resolution, -resolution) for label, shp in shapes.items()}
-    areas = _areas_in(projections, shapes, boxes_of, where)
-    # Window preparers take the zone of the area's centroid: near a border it can be another than that of the shape's.
-    better = {label: utm_projection_for(area.shp, resolution, -resolution) for label, area in areas.items()}
-    moved = {label: projection for label, projection in better.items() if projection.crs != projections[label].crs}
-    return areas | _areas_in(moved, shapes, boxes_of, where)
+    """Areas of whole pixels by the label of their shape, each in the zone of its own centroid.
+
+    That is the zone that a window preparer takes. Near a border it can be another than that of the shape's centroid,
+    and on a border the pixels of either zone can have their centre in the other: then a step aside decides.
+    """
+
+    def zone_of(shp: BaseGeometry) -> Projection:
+        return utm_projection_for(shp, resolution, -resolution)
+
+    areas: dict[LabelT, TaskArea] = {}
+    pending = {label: zone_of(shp) for label, shp in shapes.items()}
+    for turn, step in enumerate(_STEPS):
+        areas |= _areas_in(pending, shapes, functools.partial(boxes_of, step=step), where)
+        found = {label: zone_of(areas[label].shp) for label in pending}
+        pending = {
+            label: found[label] if turn == 0 else zone
+            for label, zone in pending.items()
+            if found[label].crs != zone.crs
+        }
+    return areas
 
 
 def _areas_in(
     projections: Mapping[LabelT, Projection],
     shapes: Mapping[LabelT, BaseGeometry],
-    boxes_of: Callable[[npt.NDArray[np.object_]], npt.NDArray[np.float64]],
+    boxes_of: Callable[[Shapes], Boxes],
     where: str,
 ) -> dict[LabelT, TaskArea]:
     """The same in given projections, a zone at a time."""
@@ -179,33 +202,26 @@ def _areas_in(
         zones.setdefault(projection.crs.to_string(), (projection, []))[1].append(label)
     areas: dict[LabelT, TaskArea] = {}
     for crs, (projection, labels) in zones.items():
-        whole = np.asarray([unwrap_antimeridian(shapes[label]) for label in labels], dtype=object)
-        boxes = boxes_of(_in_pixels(whole, projection))
+        boxes = boxes_of(shape_array(_in_pixels(labels, shapes, projection, where)))
         for label, box, outline in zip(labels, boxes, wgs84_outlines(projection, boxes), strict=True):
-            place = f"{where} {label!r}"
-            if not np.isfinite(shapely.get_coordinates(outline)).all():
-                raise InputFileError(
-                    "The area is too large for one projection.",
-                    where=place,
-                    expected="features within some hundred kilometres",
-                    fix="Divide it into several tasks.",
-                )
             sides = ",".join(str(int(side)) for side in box)
             key = f"{crs} {projection.x_resolution} {sides}"
-            areas[label] = TaskArea(key=key, shp=normalise_lonlat(outline, place))
+            areas[label] = TaskArea(key=key, shp=normalise_lonlat(outline, f"{where} {label!r}"))
     return areas
 
 
-def _in_pixels(shapes: npt.NDArray[np.object_], projection: Projection) -> npt.NDArray[np.object_]:
-    transformer = _from_wgs84(projection.crs.to_wkt())
-    resolution = (projection.x_resolution, projection.y_resolution)
-
-    def forward(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])) / resolution
-
-    return np.asarray(shapely.transform(shapes, forward), dtype=object)
-
-
-@functools.lru_cache(maxsize=512)
-def _from_wgs84(crs_wkt: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs("EPSG:4326", crs_wkt, always_xy=True)
+def _in_pixels(
+    labels: Sequence[LabelT], shapes: Mapping[LabelT, BaseGeometry], projection: Projection, where: str
+) -> list[BaseGeometry]:
+    geometries = [STGeometry(WGS84_PROJECTION, shapes[label], None) for label in labels]
+    try:
+        return [shape_of(geometry) for geometry in project_all(geometries, [projection] * len(labels))]
+    except GeometryError as error:
+        if len(labels) > 1:  # one after the other, to find the one that it is
+            return [_in_pixels([label], shapes, projection, where)[0] for label in labels]
+        raise InputFileError(
+            "The area is too large for one projection.",
+            where=f"{where} {labels[0]!r}",
+            expected="features within some hundred kilometres",
+            fix="Divide it into several tasks.",
+        ) from error

@@ -6,14 +6,15 @@ The pixel of a point is the one that contains it (floor), on both sides of the e
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 from rslearn.utils.geometry import Projection, STGeometry
+from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.errors import InputFileError
-from olmoearth_nb.geometry import WGS84_PROJECTION, project, utm_ups_crs
+from olmoearth_nb.globe import project_all, utm_projection_for
 from olmoearth_nb.labels.rasterize import (
     check_nodata,
     check_resolution,
@@ -24,10 +25,13 @@ from olmoearth_nb.labels.rasterize import (
 )
 from olmoearth_nb.types import AnnotationTask, LabeledSTGeometry, LabeledWindow, RasterLabel, shape_of
 
-if TYPE_CHECKING:
-    from shapely.geometry import Point
-
 __all__ = ["PointToPixelWindowPreparer", "PointToRasterWindowPreparer"]
+
+
+class _Pixel(NamedTuple):
+    projection: Projection
+    x: int
+    y: int
 
 
 class PointToPixelWindowPreparer:
@@ -59,17 +63,18 @@ class PointToPixelWindowPreparer:
         Raises:
             InputFileError: If an annotation is not a point.
         """
-        return [self._window(annotation_task, index) for index in range(len(annotation_task.annotations))]
+        pixels = _pixels(annotation_task, self.window_resolution)
+        return [self._window(annotation_task, index, pixel) for index, pixel in enumerate(pixels)]
 
-    def _window(self, task: AnnotationTask, index: int) -> LabeledWindow[list[LabeledSTGeometry]]:
+    def _window(self, task: AnnotationTask, index: int, pixel: _Pixel) -> LabeledWindow[list[LabeledSTGeometry]]:
         annotation = task.annotations[index]
-        point = _point_of(annotation, where=_where(task, index))
-        projection, x, y = _pixel_of(point, self.window_resolution)
+        lon, lat = shape_of(annotation.st_geometry).bounds[:2]
         time_range = task.task_st_geometry.time_range
-        label = STGeometry(projection, shapely.Point(x, y), time_range)
+        box = shapely.box(pixel.x, pixel.y, pixel.x + 1, pixel.y + 1)
+        label = STGeometry(pixel.projection, shapely.Point(pixel.x, pixel.y), time_range)
         return LabeledWindow(
-            name=f"task_{task.task_id}_annotation_{index}_point_{point.x}_{point.y}",
-            st_geometry=STGeometry(projection, shapely.box(x, y, x + 1, y + 1), time_range),
+            name=f"task_{task.task_id}_annotation_{index}_point_{lon}_{lat}",
+            st_geometry=STGeometry(pixel.projection, box, time_range),
             labels=[LabeledSTGeometry(st_geometry=label, labels=annotation.labels)],
         )
 
@@ -117,25 +122,25 @@ class PointToRasterWindowPreparer:
             InputFileError: If an annotation is not a point, or a value does not fit the raster.
         """
         names = label_names(annotation_task.annotations)
-        return [self._window(annotation_task, index, names) for index in range(len(annotation_task.annotations))]
+        pixels = _pixels(annotation_task, self.window_resolution)
+        return [self._window(annotation_task, index, pixel, names) for index, pixel in enumerate(pixels)]
 
-    def _window(self, task: AnnotationTask, index: int, names: list[str]) -> LabeledWindow[list[RasterLabel]]:
-        where = _where(task, index)
-        point = _point_of(task.annotations[index], where=where)
-        projection, x, y = _pixel_of(point, self.window_resolution)
-        buffer = self.window_buffer
-        box = shapely.box(x - buffer, y - buffer, x + buffer + 1, y + buffer + 1)
+    def _window(
+        self, task: AnnotationTask, index: int, pixel: _Pixel, names: list[str]
+    ) -> LabeledWindow[list[RasterLabel]]:
+        before, after = self.window_buffer, self.window_buffer + 1
+        box = shapely.box(pixel.x - before, pixel.y - before, pixel.x + after, pixel.y + after)
         return LabeledWindow(
             name=f"task_{task.task_id}_point_{index}",
-            st_geometry=STGeometry(projection, box, task.task_st_geometry.time_range),
-            labels=[self._band(name, task.annotations[index].labels.get(name), where) for name in names],
+            st_geometry=STGeometry(pixel.projection, box, task.task_st_geometry.time_range),
+            labels=[self._band(name, task.annotations[index].labels.get(name), _where(task, index)) for name in names],
         )
 
     def _band(self, name: str, value: float | None, where: str) -> RasterLabel:
         size = 2 * self.window_buffer + 1
         array = np.full((size, size), self.nodata_value, dtype=self.dtype)
         if value is not None:
-            check_value(value, self.dtype, self.nodata_value, where=f"{where}, label {name!r}")
+            check_value(value, self.dtype, where=f"{where}, label {name!r}")
             array[self.window_buffer, self.window_buffer] = value
         return RasterLabel(key=name, value=array)
 
@@ -144,20 +149,25 @@ def _where(task: AnnotationTask, index: int) -> str:
     return f"task {task.task_id}, annotation {index}"
 
 
-def _point_of(annotation: LabeledSTGeometry, *, where: str) -> Point:
-    shp = shape_of(annotation.st_geometry)
-    if not isinstance(shp, shapely.Point) or shp.is_empty:
+def _pixels(task: AnnotationTask, resolution: float) -> list[_Pixel]:
+    """The pixel that contains each annotation, in the zone of each (a task may lie in several)."""
+    geometries = [annotation.st_geometry for annotation in task.annotations]
+    for index, geometry in enumerate(geometries):
+        _check_point(shape_of(geometry), where=_where(task, index))
+    projections = [utm_projection_for(shape_of(geometry), resolution, -resolution) for geometry in geometries]
+    corners = [shape_of(geometry).bounds[:2] for geometry in project_all(geometries, projections)]
+    return [
+        _Pixel(projection, math.floor(x), math.floor(y))
+        for projection, (x, y) in zip(projections, corners, strict=True)
+    ]
+
+
+def _check_point(shp: BaseGeometry, *, where: str) -> None:
+    if shp.geom_type != "Point" or shp.is_empty:
         raise InputFileError(
             "This window preparer makes windows around points.",
             where=where,
             expected="a Point",
-            found="an empty Point" if shp.is_empty else f"a {shp.geom_type}",
+            found="an empty Point" if shp.geom_type == "Point" else f"a {shp.geom_type}",
             fix="Use PolygonToRasterWindowPreparer for polygons, or annotate single points.",
         )
-    return shp
-
-
-def _pixel_of(point: Point, resolution: float) -> tuple[Projection, int, int]:
-    projection = Projection(utm_ups_crs(point.x, point.y), resolution, -resolution)
-    x, y = shape_of(project(STGeometry(WGS84_PROJECTION, point, None), projection)).bounds[:2]
-    return projection, math.floor(x), math.floor(y)

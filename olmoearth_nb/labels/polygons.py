@@ -13,7 +13,8 @@ import shapely
 from rslearn.utils.geometry import Projection, STGeometry
 
 from olmoearth_nb.errors import ConfigError, InputFileError
-from olmoearth_nb.geometry import pixel_bounds, project, unwrap_antimeridian, utm_projection_for, utm_ups_crs
+from olmoearth_nb.geometry import pixel_bounds
+from olmoearth_nb.globe import project, project_all, utm_projection_for, utm_ups_crs
 from olmoearth_nb.labels.rasterize import (
     burn,
     check_nodata,
@@ -23,6 +24,7 @@ from olmoearth_nb.labels.rasterize import (
     whole_number,
 )
 from olmoearth_nb.labels.shapes import polygonal_part
+from olmoearth_nb.lonlat import unwrap_antimeridian
 from olmoearth_nb.types import AnnotationTask, LabeledWindow, PixelBounds, RasterLabel, shape_of
 
 __all__ = ["GridConfig", "GriddingStrategy", "PolygonToRasterWindowPreparer", "grid_cells"]
@@ -129,16 +131,16 @@ class PolygonToRasterWindowPreparer:
     def _bands(
         self, task: AnnotationTask, projection: Projection, bounds: PixelBounds
     ) -> dict[str, npt.NDArray[np.uint8]]:
-        shapes = [
-            polygonal_part(shape_of(project(annotation.st_geometry, projection))) for annotation in _polygons_of(task)
-        ]
+        geometries = _polygons_of(task)
+        projected = project_all(geometries, [projection] * len(geometries))
+        shapes = [polygonal_part(shape_of(geometry)) for geometry in projected]
         bands = {}
         for name in label_names(task.annotations):
             values = [annotation.labels.get(name) for annotation in task.annotations]
             for index, value in enumerate(values):
                 if value is not None:
                     where = f"task {task.task_id}, annotation {index}, label {name!r}"
-                    check_value(value, _UINT8, self.nodata_value, where=where)
+                    check_value(value, _UINT8, where=where)
             labelled = [(shp, int(value)) for shp, value in zip(shapes, values, strict=True) if value is not None]
             bands[name] = burn(labelled, bounds, nodata_value=self.nodata_value, where=f"task {task.task_id}")
         return bands
@@ -204,7 +206,7 @@ def _grid_config(value: GridConfig | Mapping[str, Any] | None) -> GridConfig | N
     return GridConfig(**value)
 
 
-def _polygons_of(task: AnnotationTask) -> Iterator[Any]:
+def _polygons_of(task: AnnotationTask) -> list[STGeometry]:
     for index, annotation in enumerate(task.annotations):
         shp = shape_of(annotation.st_geometry)
         if shp.geom_type not in ("Polygon", "MultiPolygon"):
@@ -215,7 +217,7 @@ def _polygons_of(task: AnnotationTask) -> Iterator[Any]:
                 found=f"a {shp.geom_type}",
                 fix="Use PointToPixelWindowPreparer or PointToRasterWindowPreparer for points.",
             )
-        yield annotation
+    return [annotation.st_geometry for annotation in task.annotations]
 
 
 def _zones_of_corners(area: Any) -> set[str]:

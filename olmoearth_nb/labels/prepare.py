@@ -141,7 +141,8 @@ def prepare_task(task: AnnotationTask, *, preparer: WindowPreparer, splitter: Da
             expected="a list of LabeledWindow",
             found=repr(windows),
         )
-    prepared = [_as_window(window, name, task) for window in windows]
+    with _running(f"{name} made a window that can't be used", _PREPARER, task):
+        prepared = [_as_window(window, name, task) for window in windows]
     return [
         PreparedWindow(window=window, split=_split(window, splitter, task), source_task_id=task.task_id)
         for window in prepared

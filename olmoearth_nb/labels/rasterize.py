@@ -115,18 +115,16 @@ def check_nodata(nodata_value: Any, dtype: np.dtype[Any], *, where: str) -> int 
     return int(nodata_value) if dtype.kind in "iu" else float(nodata_value)
 
 
-def check_value(value: int | float, dtype: np.dtype[Any], nodata_value: int | float, *, where: str) -> None:
-    """Refuses a label value that would be changed or lost in a raster.
+def check_value(value: int | float, dtype: np.dtype[Any], *, where: str) -> None:
+    """Refuses a label value that would be changed in a raster; the nodata value itself means "not labelled".
 
     Args:
         value: Label value.
         dtype: Type of the label rasters.
-        nodata_value: Value of pixels without a label.
         where: Task, annotation and label name, for the error.
 
     Raises:
-        InputFileError: If the value is fractional in an integer raster, out of range, not a number, or the nodata
-            value.
+        InputFileError: If the value is fractional in an integer raster, out of range or not a number.
     """
     if not _fits(value, dtype):
         raise InputFileError(
@@ -135,14 +133,6 @@ def check_value(value: int | float, dtype: np.dtype[Any], nodata_value: int | fl
             expected=_range(dtype),
             found=repr(value),
             fix="Correct the annotation, or choose a window preparer and dtype that hold it.",
-        )
-    if dtype.type(value) == dtype.type(nodata_value):
-        raise InputFileError(
-            "The label's value is the nodata value, so that the label would be lost.",
-            where=where,
-            expected=f"a value other than nodata_value ({nodata_value})",
-            found=repr(value),
-            fix="Set another nodata_value in window_prep.labeled_window_preparer, or remove the annotation.",
         )
 
 

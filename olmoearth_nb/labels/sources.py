@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import geopandas as gpd
+import numpy as np
 import shapely
 from pyproj import CRS
+from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, MissingDependencyError, UsageError
@@ -107,11 +109,19 @@ def column_shapes(frame: gpd.GeoDataFrame, column: str, *, where: str) -> gpd.Ge
         text = cells.dropna()
         if not len(text) or not all(isinstance(cell, str) and _POLYGON.match(cell) for cell in text):
             return None
-        with foreign_code(InputFileError, "The column has text that is not WKT", where=f"{where}, column {column!r}"):
-            cells = gpd.GeoSeries(shapely.from_wkt(cells.where(cells.notna(), None).to_numpy(dtype=object)))
+        place = f"{where}, column {column!r}"
+        shapes = [_from_wkt(cell, f"{place}, row {row}") for row, cell in enumerate(cells)]
+        cells = gpd.GeoSeries(np.asarray(shapes, dtype=object))
     if cells.crs is None:
         cells = cells.set_crs(cast(CRS, frame.crs))
     return in_wgs84(cells, where=where)
+
+
+def _from_wkt(cell: object, where: str) -> BaseGeometry | None:
+    if not isinstance(cell, str):
+        return None
+    with foreign_code(InputFileError, "The text is not WKT", where=where):
+        return shapely.from_wkt(cell)
 
 
 def _read_file(path: Path, layer: str | None) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from olmoearth_nb.border import describe
+from olmoearth_nb.border import describe, foreign_code
 from olmoearth_nb.errors import ModelError
 
 __all__ = ["load_weights", "read_checkpoint"]
@@ -36,19 +36,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             fix="Fine-tune a model first, or give the path of a checkpoint.",
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
-            raise ModelError(
-                "The checkpoint holds more than weights and plain values, which could run code, so it is not loaded.",
-                where=str(path),
-                found=_unsafe_name(str(error)),
-                fix="If you trust its source, load it with torch.load(path, weights_only=False), keep "
-                '{"state_dict": checkpoint["state_dict"]} and save that with torch.save.',
-            ) from error
-        raise _no_checkpoint(path, error) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise _no_checkpoint(path, error) from error
+        # Reading what is no checkpoint can end in any exception.
+        with foreign_code(ModelError, "The file can't be read"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError as error:
+        raise _no_checkpoint(path, error.__cause__ or error) from error.__cause__
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
         raise ModelError(
@@ -57,34 +49,36 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def _unsafe_name(text: str) -> str | None:
-    _, _, after = text.partition("GLOBAL ")
-    return after.split()[0] if after else None
-
-
-def _no_checkpoint(path: Path, error: Exception) -> ModelError:
+def _no_checkpoint(path: Path, cause: BaseException) -> ModelError:
+    _, unsafe, after = str(cause).partition("GLOBAL ")
+    if isinstance(cause, pickle.UnpicklingError) and unsafe:
+        return ModelError(
+            "The checkpoint holds more than weights and plain values, which could run code, so it is not loaded.",
+            where=str(path),
+            found=after.split()[0],
+            fix="If you trust its source, load it with torch.load(path, weights_only=False), keep "
+            '{"state_dict": checkpoint["state_dict"]} and save that with torch.save.',
+        )
     return ModelError(
-        f"The file is not a checkpoint that torch can read: {describe(error)}",
+        f"The file is not a checkpoint that torch can read: {describe(cause)}",
         where=str(path),
         found=f"{path.stat().st_size} bytes",
         fix="Was it downloaded completely? A Git LFS pointer is a text of some 130 bytes.",
     )
 
 
-def load_weights(module: torch.nn.Module, path: Path) -> None:
-    """Puts a checkpoint's weights into a model; every key has to fit.
+def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], *, where: str) -> None:
+    """Puts weights into a model; every key has to fit.
 
     Args:
         module: The Lightning module.
-        path: The checkpoint.
+        weights: The ``state_dict`` of a checkpoint.
+        where: The checkpoint, for errors.
 
     Raises:
-        ModelError: If the file is no checkpoint, or is one of another model; the message names the first keys.
+        ModelError: If they are those of another model; the message names the first keys.
     """
-    weights = cast(dict[str, torch.Tensor], read_checkpoint(path)["state_dict"])
     own = module.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - own.keys())
     sizes = [
         f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
         for key in sorted(own.keys() & weights.keys())
@@ -92,13 +86,17 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     ]
     differences = [
         f"{len(names)} {what} ({_first(names)})"
-        for names, what in ((missing, "missing"), (unexpected, "unexpected"), (sizes, "of another size"))
+        for names, what in (
+            (sorted(own.keys() - weights.keys()), "missing"),
+            (sorted(weights.keys() - own.keys()), "unexpected"),
+            (sizes, "of another size"),
+        )
         if names
     ]
     if differences:
         raise ModelError(
             "The checkpoint is not of this model.",
-            where=str(path),
+            where=where,
             expected=f"the {len(own)} weights of model.yaml",
             found="; ".join(differences),
             fix="Use the model.yaml that the checkpoint was trained with.",
@@ -106,6 +104,5 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     module.load_state_dict(weights)
 
 
-def _first(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

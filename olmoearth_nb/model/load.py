@@ -15,7 +15,7 @@ from rslearn.train.tasks import Task
 from rslearn.train.tasks.multi_task import MultiTask
 
 from olmoearth_nb.errors import ConfigError, ModelError
-from olmoearth_nb.model.checkpoints import load_weights
+from olmoearth_nb.model.checkpoints import load_weights, read_checkpoint
 from olmoearth_nb.model.devices import autocast, choose_device, choose_precision
 from olmoearth_nb.model.encoders import offline_encoders, uses_olmoearth, with_random_encoders
 from olmoearth_nb.model.instantiate import component_class, instantiate
@@ -26,7 +26,14 @@ __all__ = ["LoadedModel", "build_modules", "load_model", "read_model_config", "t
 
 
 # Of huggingface_hub, httpx and requests, by name: which of them is installed depends on versions.
-_OFFLINE = {"ConnectError", "ConnectionError", "ConnectTimeout", "LocalEntryNotFoundError", "ProxyError", "TimeoutError"}
+_OFFLINE = {
+    "ConnectError",
+    "ConnectionError",
+    "ConnectTimeout",
+    "LocalEntryNotFoundError",
+    "ProxyError",
+    "TimeoutError",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +99,14 @@ def load_model(
     chosen = choose_device(device)
     config = read_model_config(model_yaml, variables)
     bits = choose_precision(precision, config, chosen)
+    # Before the model, which takes longer: a wrong path is reported at once.
+    content = None if checkpoint is None else read_checkpoint(checkpoint)
     with quiet():
-        module, data = build_modules(config, variables, where=str(model_yaml), random=checkpoint is not None)
+        module, data = build_modules(config, variables, where=str(model_yaml), random=content is not None)
         task = _task(module, str(model_yaml))
         writer = _writer(config, variables, task, where=str(model_yaml))
-        if checkpoint is not None:
-            load_weights(module, checkpoint)
+        if content is not None:
+            load_weights(module, content["state_dict"], where=str(checkpoint))
     module.to(chosen)
     module.eval()
     return LoadedModel(

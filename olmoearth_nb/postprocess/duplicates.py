@@ -55,12 +55,31 @@ def first_of_duplicates(shapes: Sequence[BaseGeometry], *, min_iou: float, point
 
     kept = np.ones(len(geometries), dtype=bool)
     comparable = np.flatnonzero(polygonal & shapely.is_valid(geometries) & ~shapely.is_empty(geometries))
-    kept[comparable] = _keep_first(geometries, comparable, _same_area(geometries, min_iou))
+    kept[comparable] = _keep_first(_cores(geometries[comparable], min_iou), _same_area(geometries[comparable], min_iou))
     if point_nearness >= 0:
         near = np.flatnonzero(points & ~shapely.is_empty(geometries))
-        kept[near] = _keep_first(geometries, near, _same_place(geometries, point_nearness), within=point_nearness)
+        places = geometries[near]
+        kept[near] = _keep_first(places, _same_place(places, point_nearness), within=point_nearness)
     kept[others] = _keep_unequal(geometries[others], types[others])
     return kept
+
+
+def _cores(geometries: Geometries, min_iou: float) -> Geometries:
+    """Boxes of which two intersect if their polygons can reach an IoU, and that are as small as can be.
+
+    With t the IoU wanted, A and B the areas: what only one of two polygons covers is at most (A + B)(1 - t) /
+    (1 + t), and A is at most B / t. The first moments about a centroid differ by at most that area times the
+    largest distance in it, so that the centroids are, on each axis, no further apart than k/(1 - k) times the
+    larger of the distances R between centroid and outline, where k = (1 - t) / t.
+    """
+    bounds = shapely.bounds(geometries)
+    k = max(0.0, 1 / min_iou - 1)
+    if k < 0.5:
+        centre = shapely.get_coordinates(shapely.centroid(geometries))
+        reach = np.maximum(centre - bounds[:, :2], bounds[:, 2:] - centre)
+        reach *= k / (1 - k) + _CLOSE
+        bounds = np.hstack([centre - reach, centre + reach])
+    return np.asarray(shapely.box(*bounds.T), dtype=object)
 
 
 def _same_area(geometries: Geometries, min_iou: float) -> Same:
@@ -98,8 +117,8 @@ def _same_place(geometries: Geometries, nearness: float) -> Same:
 class _Kept:
     """An index that grows: trees over what is kept, each at least twice as large as the next."""
 
-    def __init__(self, geometries: Geometries, within: float | None) -> None:
-        self._geometries = geometries
+    def __init__(self, places: Geometries, within: float | None) -> None:
+        self._places = places
         self._within = within
         self._trees: list[tuple[shapely.STRtree, Ids]] = []
 
@@ -107,44 +126,44 @@ class _Kept:
         while self._trees and len(self._trees[-1][1]) < 2 * len(ids):
             ids = np.concatenate([self._trees.pop()[1], ids])
         if len(ids):
-            self._trees.append((shapely.STRtree(self._geometries[ids]), ids))
+            self._trees.append((shapely.STRtree(self._places[ids]), ids))
 
     def duplicates(self, ids: Ids, same: Same) -> Flags:
         found = np.zeros(len(ids), dtype=bool)
         for tree, kept in self._trees:
             todo = np.flatnonzero(~found)
-            probe, hit = _neighbours(tree, self._geometries[ids[todo]], self._within)
+            probe, hit = _neighbours(tree, self._places[ids[todo]], self._within)
             probe = todo[probe]
             found[probe[same(kept[hit], ids[probe])]] = True
         return found
 
 
-def _neighbours(tree: shapely.STRtree, geometries: Geometries, within: float | None) -> tuple[Ids, Ids]:
+def _neighbours(tree: shapely.STRtree, places: Geometries, within: float | None) -> tuple[Ids, Ids]:
     if within is None:
-        probe, hit = tree.query(geometries)
+        probe, hit = tree.query(places)
     else:
         # A hair more than asked for: the exact distance decides.
-        probe, hit = tree.query(geometries, predicate="dwithin", distance=math.nextafter(within * (1 + 1e-9), math.inf))
+        probe, hit = tree.query(places, predicate="dwithin", distance=math.nextafter(within * (1 + 1e-9), math.inf))
     return probe, hit
 
 
-def _keep_first(geometries: Geometries, ids: Ids, same: Same, *, within: float | None = None) -> Flags:
-    index = _Kept(geometries, within)
-    kept = np.zeros(len(ids), dtype=bool)
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        alive = np.flatnonzero(~index.duplicates(chunk, same))
-        alive = alive[_keep_first_of_few(geometries, chunk[alive], same, within)]
-        kept[start + alive] = True
-        index.add(chunk[alive])
+def _keep_first(places: Geometries, same: Same, *, within: float | None = None) -> Flags:
+    index = _Kept(places, within)
+    kept = np.zeros(len(places), dtype=bool)
+    for start in range(0, len(places), _CHUNK):
+        chunk = np.arange(start, min(start + _CHUNK, len(places)))
+        chunk = chunk[~index.duplicates(chunk, same)]
+        chunk = chunk[_keep_first_of_few(places[chunk], chunk, same, within)]
+        kept[chunk] = True
+        index.add(chunk)
     return kept
 
 
-def _keep_first_of_few(geometries: Geometries, ids: Ids, same: Same, within: float | None) -> Flags:
+def _keep_first_of_few(places: Geometries, ids: Ids, same: Same, within: float | None) -> Flags:
     """The greedy rule among a few: what waits for no earlier neighbour is kept, and tested against later ones."""
     kept = np.zeros(len(ids), dtype=bool)
     open_ = np.ones(len(ids), dtype=bool)
-    earlier, later = _neighbours(shapely.STRtree(geometries[ids]), geometries[ids], within)
+    earlier, later = _neighbours(shapely.STRtree(places), places, within)
     in_order = earlier < later
     earlier, later = earlier[in_order], later[in_order]
     while open_.any():

@@ -275,8 +275,7 @@ class SimplifyPolygons:
         shapes = np.array([feature_shape(features[i]) for i in polygonal], dtype=object)
         simple = shapely.simplify(shapes, self.tolerance, preserve_topology=self.preserve_topology)
         usable = shapely.is_valid(simple) & ~shapely.is_empty(simple)
-        # Simplifying only removes vertices, so where none is gone the feature is what it was.
-        changed = shapely.get_num_coordinates(simple) != shapely.get_num_coordinates(shapes)
+        changed = ~shapely.equals_identical(simple, shapes)
         replaced: dict[int, PredictionResultFeature | None] = {}
         for row, i in enumerate(polygonal):
             if not usable[row]:

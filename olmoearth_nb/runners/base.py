@@ -8,10 +8,16 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from rslearn.utils.geometry import Projection
+
 from olmoearth_nb.errors import InputFileError, OlmoEarthError, StorageError, UsageError
 from olmoearth_nb.files import atomic_path, hash_file
+from olmoearth_nb.planning import WindowFilter
+from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.store.windows import WindowKey
-from olmoearth_nb.types import StepName
+from olmoearth_nb.types import PixelBounds, StepName
 
 __all__ = [
     "Ids",
@@ -22,6 +28,7 @@ __all__ = [
     "pick_steps",
     "raise_if_failed",
     "remove",
+    "window_filter",
     "window_text",
 ]
 
@@ -167,3 +174,22 @@ def install_file(source: Path, target: Path, *, link: bool = False) -> None:
                 beside.symlink_to(source.resolve())
         if not beside.is_symlink():
             shutil.copyfile(source, beside)
+
+
+def window_filter(mask: Mask) -> WindowFilter:
+    """A filter for planning that keeps windows with any valid pixel of a mask.
+
+    Args:
+        mask: The mask.
+    """
+
+    def accept(windows: list[tuple[Projection, PixelBounds]]) -> npt.NDArray[np.bool_]:
+        accepted = np.zeros(len(windows), dtype=bool)
+        by_projection: dict[Projection, list[int]] = {}
+        for index, (projection, _) in enumerate(windows):
+            by_projection.setdefault(projection, []).append(index)
+        for projection, indices in by_projection.items():
+            accepted[indices] = mask.accepts(projection, np.array([windows[index][1] for index in indices]))
+        return accepted
+
+    return accept

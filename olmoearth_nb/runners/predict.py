@@ -17,7 +17,7 @@ from olmoearth_nb.planning import Plan, plan
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.runners import stages
-from olmoearth_nb.runners.base import Ids, counted, pick_steps, raise_if_failed
+from olmoearth_nb.runners.base import Ids, counted, pick_steps, raise_if_failed, window_filter
 from olmoearth_nb.runners.components import Components, check_once
 from olmoearth_nb.runners.frames import prediction_frame
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
@@ -128,7 +128,7 @@ class OlmoEarthRunPredictRunner:
             read_request(self.scratch.request_path),
             to_partitions=self.components.request_partitioner(),
             to_windows=self.components.window_partitioner(),
-            accept=None if mask is None else mask.accepts_windows,
+            accept=None if mask is None else window_filter(mask),
         )
 
     def partition(self, *, overwrite: bool = False) -> PartitionSummary:

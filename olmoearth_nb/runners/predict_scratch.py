@@ -178,10 +178,9 @@ class PredictionScratch:
         for partition in plan.partitions:
             pid = partition.partition_id
             write_collection(self.workspace.partition_request(pid), partition.request)
-            for spec in partition.windows:
-                if spec.group == f"group_{pid}":
-                    create_window(dataset, spec)
-                    self._write_window_request(spec, partition.request)
+            for spec in partition.owned:
+                create_window(dataset, spec)
+                self._write_window_request(spec, partition.request)
             write_index(self.workspace.partition_index(pid), partition.windows)
 
     def _write_window_request(self, spec: WindowSpec, request: PredictionRequestCollection) -> None:

@@ -126,11 +126,11 @@ class PredictionResult(StepSummary):
 
     Attributes:
         data_type: ``RASTER`` or ``VECTOR``.
-        legend: Classes and ranges of the values, from ``inference_results_config``.
+        legend: Classes and ranges of the values, from ``inference_results_config``, or None.
     """
 
     data_type: str
-    legend: Legend
+    legend: Legend | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,11 +37,12 @@ class ScratchDataset(Dataset):
     _tile_store: TileStore | None = None
 
 
-def open_dataset(path: Path) -> ScratchDataset:
-    """Opens the dataset of a scratch.
+def open_dataset(path: Path, *, session: str = "") -> ScratchDataset:
+    """Opens the dataset of a scratch; the same one as long as its configuration is the same.
 
     Args:
         path: The dataset folder.
+        session: Any text. rslearn's data sources remember what they listed; another session gets new ones.
 
     Raises:
         MissingStepError: If it has no configuration yet.
@@ -53,11 +54,13 @@ def open_dataset(path: Path) -> ScratchDataset:
             "The scratch has no dataset yet.", where=str(path), fix="Run the first step of the runner."
         )
     stat = config.stat()
-    return _open(path, stat.st_mtime_ns, stat.st_size)
+    return _open(path, stat.st_mtime_ns, stat.st_size, session)
 
 
 @functools.lru_cache(maxsize=8)
-def _open(path: Path, _mtime_ns: int, _size: int) -> ScratchDataset:
+def _open(path: Path, _mtime_ns: int, _size: int, _session: str) -> ScratchDataset:
+    # rslearn keeps data sources by the value of their configuration for the life of the process.
+    LayerConfig.instantiate_data_source.cache_clear()
     with foreign_code(ConfigError, "rslearn refuses the dataset configuration", where=str(path / CONFIG_NAME)):
         return ScratchDataset(UPath(path))
 

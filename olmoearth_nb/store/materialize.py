@@ -8,11 +8,12 @@ every window and layer is verified afterwards, and what failed in a chunk is tri
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from rslearn.dataset import Window
 from rslearn.dataset.manage import materialize_dataset_windows, prepare_dataset_windows
@@ -36,7 +37,6 @@ _WORTH_A_POOL = 96
 
 Reasons = dict[tuple[str, str, str], str]
 """Group, window and layer -> why it failed."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +86,15 @@ def build_windows(
         return {}
     quiet_rslearn()
     drop_outdated_listings(read_json(path / CONFIG_NAME))
+    place = _Place(path, uuid.uuid4().hex)
     workers = default_workers(len(todo)) if options.workers is None else options.workers
     retry = _retry(dataset, options)
     bar = open_bar(progress, total=2 * len(todo), desc="Building dataset", unit="window")
     try:
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        reasons = _run(_prepare, path, chunks, retry, workers=workers, bar=bar)
-        reasons |= _ingest(dataset, todo, retry)
-        reasons |= _run(_materialize, path, chunks, retry, workers=workers, bar=bar)
+        reasons = _run(_prepare, place, chunks, retry, workers=workers, bar=bar)
+        reasons |= _ingest(place.dataset, todo, retry)
+        reasons |= _run(_materialize, place, chunks, retry, workers=workers, bar=bar)
     finally:
         bar.close()
     return {(spec.group, spec.name): _verify(dataset, spec, layers, reasons) for spec in todo}
@@ -108,39 +109,50 @@ def _retry(dataset: ScratchDataset, options: BuildOptions) -> dict[str, Any]:
     return {"retry_max_attempts": attempts, "retry_backoff": timedelta(seconds=options.retry_backoff)}
 
 
-Work = Callable[[Path, list[WindowSpec], dict[str, Any]], Reasons]
+class _Place(NamedTuple):
+    """The dataset, opened once in each process of a build."""
+
+    path: Path
+    session: str
+
+    @property
+    def dataset(self) -> ScratchDataset:
+        return open_dataset(self.path, session=self.session)
+
+
+Work = Callable[[_Place, list[WindowSpec], dict[str, Any]], Reasons]
 
 
 def _run(
-    work: Work, path: Path, chunks: list[list[WindowSpec]], retry: dict[str, Any], *, workers: int, bar: ProgressBar
+    work: Work, place: _Place, chunks: list[list[WindowSpec]], retry: dict[str, Any], *, workers: int, bar: ProgressBar
 ) -> Reasons:
     reasons: Reasons = {}
-    for chunk, found in _results(work, path, chunks, retry, workers):
+    for chunk, found in _results(work, place, chunks, retry, workers):
         reasons |= found
         bar.update(len(chunk))
     return reasons
 
 
 def _results(
-    work: Work, path: Path, chunks: list[list[WindowSpec]], retry: dict[str, Any], workers: int
+    work: Work, place: _Place, chunks: list[list[WindowSpec]], retry: dict[str, Any], workers: int
 ) -> Iterator[tuple[list[WindowSpec], Reasons]]:
     if workers == 0:
         for chunk in chunks:
-            yield chunk, work(path, chunk, retry)
+            yield chunk, work(place, chunk, retry)
         return
     import concurrent.futures
 
     import loky
 
     executor = loky.get_reusable_executor(max_workers=workers, timeout=30)
-    futures = {executor.submit(work, path, chunk, retry): chunk for chunk in chunks}
+    futures = {executor.submit(work, place, chunk, retry): chunk for chunk in chunks}
     try:
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     except loky.process_executor.TerminatedWorkerError as error:
         raise BuildError(
             "A worker process was killed while building the dataset, perhaps for lack of memory.",
-            where=str(path),
+            where=str(place.path),
             fix="Call the step again (it goes on where it was), with fewer workers: workers=0 builds in this process.",
         ) from error
     finally:
@@ -148,23 +160,23 @@ def _results(
             future.cancel()
 
 
-def _prepare(path: Path, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
+def _prepare(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
     def prepare(dataset: ScratchDataset, windows: list[Window]) -> None:
         prepare_dataset_windows(dataset, windows, **retry)
 
-    return _attempt(prepare, path, chunk)
+    return _attempt(prepare, place, chunk)
 
 
-def _materialize(path: Path, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
+def _materialize(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
     def materialize(dataset: ScratchDataset, windows: list[Window]) -> None:
         materialize_dataset_windows(dataset, windows, **retry)
 
-    return _attempt(materialize, path, chunk)
+    return _attempt(materialize, place, chunk)
 
 
-def _attempt(call: Callable[[ScratchDataset, list[Window]], None], path: Path, chunk: list[WindowSpec]) -> Reasons:
+def _attempt(call: Callable[[ScratchDataset, list[Window]], None], place: _Place, chunk: list[WindowSpec]) -> Reasons:
     quiet_rslearn()
-    dataset = open_dataset(path)
+    dataset = place.dataset
     try:
         with foreign_code(BuildError, "failed"):
             call(dataset, [as_window(dataset, spec) for spec in chunk])

@@ -15,6 +15,7 @@ from olmoearth_nb.geojson import PredictionResultCollection, PredictionResultFea
 from olmoearth_nb.geometry import WGS84_PROJECTION
 from olmoearth_nb.store.windows import WindowKey
 from olmoearth_nb.store.workspace import OUTPUT_LAYER
+from olmoearth_nb.types import shape_of
 
 __all__ = ["output_raster", "output_vector", "read_output_features"]
 
@@ -37,7 +38,7 @@ def output_raster(dataset: Dataset, key: WindowKey) -> Path:
             expected="one band set, of the band output",
         )
     root = dataset.storage.get_window_root(*key)
-    return Path(str(per_item_group_raster_dir(root, OUTPUT_LAYER, list(layer.band_sets[0].bands)))) / "geotiff.tif"
+    return Path(str(per_item_group_raster_dir(root, OUTPUT_LAYER, list(layer.band_sets[0].bands), 0))) / "geotiff.tif"
 
 
 def output_vector(dataset: Dataset, key: WindowKey) -> Path:
@@ -69,7 +70,7 @@ def read_output_features(dataset: Dataset, key: WindowKey) -> PredictionResultCo
             PredictionResultFeature.model_validate(
                 {
                     "type": "Feature",
-                    "geometry": mapping(feature.geometry.to_projection(WGS84_PROJECTION).shp),
+                    "geometry": mapping(shape_of(feature.geometry.to_projection(WGS84_PROJECTION))),
                     "properties": feature.properties,
                 }
             )

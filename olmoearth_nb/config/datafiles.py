@@ -1,0 +1,163 @@
+"""Checks of the data files of a project: requests, annotations, checkpoint, requirements."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from olmoearth_nb.config.report import Problem
+from olmoearth_nb.errors import InputFileError
+from olmoearth_nb.files import read_text
+from olmoearth_nb.geojson import read_annotation_features, read_request, read_task_features
+from olmoearth_nb.types import StepName
+
+__all__ = ["check_annotations", "check_checkpoint", "check_request", "check_requirements"]
+
+_REQUEST_STEPS = frozenset({StepName.PARTITION, StepName.POSTPROCESS})
+_PREPARE = frozenset({StepName.PREPARE_LABELED_WINDOWS})
+_INFERENCE = frozenset({StepName.INFERENCE})
+
+_LFS_POINTER = b"version https://git-lfs"
+_PICKLE = b"\x80"
+# What this package stands in for.
+_REPLACED = {"olmoearth-runner", "olmoearth-run", "olmoearth-nb"}
+
+
+def check_request(path: Path, *, folder: Path) -> Iterator[Problem]:
+    """Whether a request can be read.
+
+    Args:
+        path: The file.
+        folder: The project folder.
+    """
+    try:
+        read_request(path)
+    except InputFileError as error:
+        yield _unreadable(path, folder, error, _REQUEST_STEPS)
+
+
+def check_annotations(
+    tasks: Path, annotations: Path, *, label_property: str | None, folder: Path
+) -> tuple[list[Problem], tuple[str, ...] | None]:
+    """Whether annotation files can be read.
+
+    Args:
+        tasks: File of the tasks.
+        annotations: File of the annotations.
+        label_property: Name for the value of ``es_label``.
+        folder: The project folder.
+
+    Returns:
+        Problems, and the names of the labels in alphabetical order (None if they can't be read).
+    """
+    problems = []
+    names: tuple[str, ...] | None = None
+    for path in (tasks, annotations):
+        if not path.exists():
+            fix = "Export it from the annotation tool, or make both files with olmoearth_nb.make_annotations."
+            found = "The file is missing."
+            problems.append(Problem(file=path.name, found=found, fix=fix, steps=_PREPARE))
+            continue
+        try:
+            if path == tasks:
+                read_task_features(path)
+            else:
+                features = read_annotation_features(path, label_property=label_property).features
+                labels = {name for one in features if one.properties for name in one.properties.oe_labels}
+                names = tuple(sorted(labels))
+        except InputFileError as error:
+            problems.append(_unreadable(path, folder, error, _PREPARE))
+    return problems, names
+
+
+def _unreadable(path: Path, folder: Path, error: InputFileError, steps: frozenset[StepName]) -> Problem:
+    name = _relative(path, folder)
+    # The reader's error has file, feature and key in front.
+    text = error.what.removeprefix(f"{path}: ")
+    key = (error.where or "").removeprefix(str(path)).removeprefix(": ")
+    found = f"{text} Found {error.found}." if error.found else text
+    return Problem(file=name, key=key, found=found, expected=error.expected, fix=error.fix, steps=steps)
+
+
+def check_checkpoint(path: Path | None) -> Iterator[Problem]:
+    """Whether there is a checkpoint that torch could have written.
+
+    Args:
+        path: The file; None if there is none.
+    """
+    if path is None or not path.is_file():
+        yield Problem(
+            file="checkpoint.ckpt" if path is None else path.name,
+            found="The checkpoint is missing.",
+            fix="Put the model's checkpoint there, train one (fine_tune), or give the path of another.",
+            steps=_INFERENCE,
+        )
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
+    except OSError as error:
+        found = f"The checkpoint can't be read: {error.strerror}."
+        yield Problem(file=path.name, found=found, steps=_INFERENCE)
+        return
+    if start == _LFS_POINTER:
+        found = "It is a pointer of Git LFS, not the checkpoint itself."
+        yield Problem(file=path.name, found=found, fix="Run: git lfs pull", steps=_INFERENCE)
+    elif not zipfile.is_zipfile(path) and not start.startswith(_PICKLE):
+        fix = "Download it again: it may be incomplete, or a web page."
+        yield Problem(file=path.name, found="It is not a checkpoint of torch.", fix=fix, steps=_INFERENCE)
+
+
+def check_requirements(path: Path, *, folder: Path) -> Iterator[Problem]:
+    """Whether what the project asks for is installed, each missing or wrong version by name.
+
+    Args:
+        path: ``requirements.txt``; files that it includes with ``-r`` count as well.
+        folder: The project folder.
+    """
+    todo, seen = [path], set[Path]()
+    while todo:
+        current = todo.pop(0).resolve()
+        if current in seen:
+            continue
+        seen.add(current)
+        name = _relative(current, folder.resolve())
+        try:
+            lines = read_text(current, what="list of requirements").splitlines()
+        except InputFileError as error:
+            yield Problem(file=name, found=error.what)
+            continue
+        for number, line in enumerate(lines, start=1):
+            text = f" {line}".split(" #", 1)[0].split(" --hash", 1)[0].strip().rstrip("\\").strip()
+            if text.startswith(("-r", "--requirement")):
+                todo.append(current.parent / text.removeprefix("--requirement").removeprefix("-r").strip(" ="))
+            elif text and not text.startswith("-"):
+                yield from _requirement(text, name, f"line {number}")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+
+def _requirement(text: str, file: str, key: str) -> Iterator[Problem]:
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement:
+        found = f"{text!r} can't be checked: it is no name with a version."
+        yield Problem(file=file, key=key, found=found, severity="warning")
+        return
+    if wanted.name.lower().replace("_", "-") in _REPLACED or (wanted.marker and not wanted.marker.evaluate()):
+        return
+    fix = f"Run: pip install '{wanted}'"
+    try:
+        version = metadata.version(wanted.name)
+    except metadata.PackageNotFoundError:
+        yield Problem(file=file, key=key, found=f"The package {wanted.name} is not installed.", fix=fix)
+        return
+    if not wanted.specifier.contains(version, prereleases=True):
+        found = f"The package {wanted.name} is installed as {version}."
+        yield Problem(file=file, key=key, found=found, expected=f"version {wanted.specifier}", fix=fix)

@@ -1,0 +1,216 @@
+"""A project folder: where its files are, what they say, and whether they are right."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar
+
+from olmoearth_nb.config.check import check_project
+from olmoearth_nb.config.dataset_json import DATASET_CONFIG_NAME, read_dataset
+from olmoearth_nb.config.model_yaml import MODEL_CONFIG_NAME
+from olmoearth_nb.config.report import ALL_STEPS, CheckReport, config_error, did_you_mean, one_of
+from olmoearth_nb.config.runconfig import RunConfig, read_run_config
+from olmoearth_nb.config.schema import RUN_CONFIG_NAME
+from olmoearth_nb.errors import ProjectError, UsageError
+from olmoearth_nb.legend import Legend
+from olmoearth_nb.tables import html_table, text_table
+from olmoearth_nb.types import StepName
+
+__all__ = ["Project"]
+
+_COLUMNS = ("file", "what it is", "found")
+
+
+class Project:
+    """A folder of configuration.
+
+    Files may be edited while the object lives: what it says is read anew when a file has changed.
+
+    Args:
+        path: The folder; a relative one is made absolute here.
+
+    Raises:
+        ProjectError: If there is no such folder.
+
+    Example:
+        >>> Project("olmoearth_run_data/demo").check().raise_for("partition")  # doctest: +SKIP
+    """
+
+    REQUEST_NAME: ClassVar[str] = "prediction_request_geometry.geojson"
+    REQUEST_FOLDER: ClassVar[str] = "prediction"
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path).expanduser().absolute()
+        if not self.path.is_dir():
+            raise ProjectError(
+                "The project is a file." if self.path.exists() else "The project folder is missing.",
+                where=str(self.path),
+                expected=f"a folder with {DATASET_CONFIG_NAME}, {MODEL_CONFIG_NAME} and {RUN_CONFIG_NAME}",
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    @property
+    def search_path(self) -> tuple[Path, Path]:
+        """Where custom modules are looked for, beside PYTHONPATH: the folder and the one above."""
+        return self.path, self.path.parent
+
+    @property
+    def run_config_path(self) -> Path:
+        """``olmoearth_run.yaml``, whether it is there or not."""
+        return self.path / RUN_CONFIG_NAME
+
+    @property
+    def dataset_config_path(self) -> Path:
+        """``dataset.json``, whether it is there or not."""
+        return self.path / DATASET_CONFIG_NAME
+
+    @property
+    def model_config_path(self) -> Path:
+        """``model.yaml``, whether it is there or not."""
+        return self.path / MODEL_CONFIG_NAME
+
+    @property
+    def annotation_paths(self) -> tuple[Path, Path]:
+        """Tasks and annotations, whether they are there or not."""
+        return self.path / "annotation_task_features.geojson", self.path / "annotation_features.geojson"
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """``checkpoint.ckpt``; None if it is not there."""
+        path = self.path / "checkpoint.ckpt"
+        return path if path.exists() else None
+
+    @property
+    def extra_files_path(self) -> Path | None:
+        """``extra_model_files``; None if it is not there."""
+        path = self.path / "extra_model_files"
+        return path if path.is_dir() else None
+
+    @property
+    def requests(self) -> dict[str, Path]:
+        """The requests by name: ``prediction_request_geometry.geojson`` and ``prediction/*.geojson``."""
+        own = self.path / self.REQUEST_NAME
+        found = {own.stem: own} if own.exists() else {}
+        for path in sorted((self.path / self.REQUEST_FOLDER).glob("*.geojson")):
+            found[path.stem if path.stem not in found else f"{self.REQUEST_FOLDER}/{path.stem}"] = path
+        return found
+
+    def request(self, name: str | None = None) -> Path:
+        """The file of a request.
+
+        Args:
+            name: Its name; the project's own or only one if None.
+
+        Raises:
+            ProjectError: If there is none, no such one, or several to choose from.
+        """
+        requests = self.requests
+        if not requests:
+            raise ProjectError(
+                "There is no request.",
+                where=str(self.path),
+                expected=f"{self.REQUEST_NAME}, or GeoJSON files in {self.REQUEST_FOLDER}/",
+            )
+        own = Path(self.REQUEST_NAME).stem
+        if name is None and (own in requests or len(requests) == 1):
+            return requests.get(own) or next(iter(requests.values()))
+        if name is None:
+            raise ProjectError(
+                f"There are {len(requests)} requests.", where=str(self.path), fix=f"Name one: {one_of(requests)}."
+            )
+        if name not in requests:
+            raise ProjectError(
+                f"There is no request {name!r}.",
+                where=str(self.path),
+                expected=f"one of {one_of(requests)}",
+                fix=did_you_mean(name, requests),
+            )
+        return requests[name]
+
+    @property
+    def run_config(self) -> RunConfig:
+        """``olmoearth_run.yaml``; a section that is wrong raises when it is asked for with ``require``.
+
+        Raises:
+            ConfigError: If the file is missing or is not YAML.
+        """
+        path = self.run_config_path
+        if not path.exists():
+            return read_run_config(path)  # which says what is wrong
+        stat = path.stat()
+        return _read_run_config(path, stat.st_mtime_ns, stat.st_size)
+
+    @property
+    def legend(self) -> Legend | None:
+        """What the results mean; None if the project does not say.
+
+        Raises:
+            ConfigError: If ``inference_results_config`` is wrong.
+        """
+        config = self.run_config
+        absent = config.inference_results_config is None and not config.problems_of("inference_results_config")
+        return None if absent else config.legend()
+
+    def dataset_config(self) -> dict[str, Any]:
+        """``dataset.json`` with the relative ``src_dir`` of each data source made absolute.
+
+        Raises:
+            ConfigError: If it is missing, is not JSON, or rslearn refuses it; names each key.
+        """
+        file = read_dataset(self.dataset_config_path)
+        errors = [problem for problem in file.problems if problem.severity == "error"]
+        if errors:
+            raise config_error(errors)
+        return file.with_absolute_paths(self.path)
+
+    def check(self, steps: Iterable[StepName | str] | None = None, *, model: bool = True) -> CheckReport:
+        """Checks everything at once: files, syntax, classes and arguments, and whether they fit each other.
+
+        Nothing of the user's is constructed and nothing is written.
+
+        Args:
+            steps: Steps that are of interest; all if None.
+            model: Whether to import the classes that ``model.yaml`` names; the first time takes seconds.
+
+        Raises:
+            UsageError: If a step has no such name.
+        """
+        try:
+            wanted = ALL_STEPS if steps is None else frozenset(StepName(step) for step in steps)
+        except ValueError as error:
+            raise UsageError(f"There is no such step: {error}.", expected=f"some of {one_of(StepName)}") from error
+        return CheckReport(project=self.name, checked=wanted, problems=check_project(self, wanted, model=model))
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        tasks, annotations = self.annotation_paths
+        single = [
+            (self.run_config_path, "partitions, windows, postprocessing, legend"),
+            (self.dataset_config_path, "layers and data sources"),
+            (self.model_config_path, "model"),
+            (self.path / "checkpoint.ckpt", "weights"),
+            (tasks, "annotation tasks"),
+            (annotations, "annotations"),
+            (self.path / "requirements.txt", "further packages"),
+            (self.path / "extra_model_files", "further model files"),
+        ]
+        rows = [(path.name, what, "yes" if path.exists() else "no") for path, what in single]
+        requests = [(path.relative_to(self.path).as_posix(), "request", "yes") for path in self.requests.values()]
+        return rows + (requests or [(self.REQUEST_NAME, "request", "no")])
+
+    def __repr__(self) -> str:
+        return text_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {self.path.parent}")
+
+    def _repr_html_(self) -> str:
+        return html_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {self.path.parent}")
+
+
+@functools.lru_cache(maxsize=16)
+def _read_run_config(path: Path, _mtime_ns: int, _size: int) -> RunConfig:
+    return read_run_config(path)

@@ -1,0 +1,278 @@
+"""Rasters of windows: read bands by name, stretch values to colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import Resampling
+from rslearn.config import BandSetConfig, LayerConfig, LayerType
+from rslearn.dataset import Dataset, Window
+from rslearn.utils.raster_array import RasterArray
+
+from olmoearth_nb.border import foreign_code
+from olmoearth_nb.errors import StorageError, UsageError
+from olmoearth_nb.legend import RangeLegend
+from olmoearth_nb.maps.grid import Pixels
+from olmoearth_nb.store.dataset import imagery_layers
+
+__all__ = [
+    "ImageryView",
+    "Stretch",
+    "colored",
+    "default_bands",
+    "pick_layer",
+    "read_bands",
+    "stretch_over",
+    "with_layer",
+]
+
+# Natural colours by the names that bands have in rslearn's data sources; the third set is that of Landsat 8 and 9,
+# which B10 tells from the older ones.
+_COMPOSITES = (
+    (("R", "G", "B"), ()),
+    (("B04", "B03", "B02"), ()),
+    (("B4", "B3", "B2"), ("B10",)),
+)
+
+
+def pick_layer(dataset: Dataset, layer: str | None = None) -> str:
+    """The raster layer that a picture shows.
+
+    Args:
+        dataset: The dataset.
+        layer: Its name; the first layer of imagery if None.
+
+    Raises:
+        UsageError: If there is no such layer.
+    """
+    rasters = [name for name, config in dataset.layers.items() if config.type == LayerType.RASTER]
+    choice = layer or next((name for name in imagery_layers(dataset) if name in rasters), None)
+    if choice not in rasters:
+        raise UsageError(
+            f"The dataset has no raster layer {layer!r}." if layer else "The dataset has no layer of imagery.",
+            expected=f"one of {', '.join(rasters)}" if rasters else "a raster layer in dataset.json",
+        )
+    return choice
+
+
+def default_bands(config: LayerConfig) -> tuple[str, ...]:
+    """Bands for a first look: natural colours where the names tell, else the first three (or the first) of the layer.
+
+    Args:
+        config: A raster layer.
+    """
+    names = [band for band_set in config.band_sets for band in band_set.bands]
+    for composite, witnesses in _COMPOSITES:
+        if {*composite, *witnesses} <= set(names):
+            return composite
+    # Sensors number their bands from blue to red.
+    return tuple(names[2::-1]) if len(names) >= 3 else tuple(names[:1])
+
+
+def with_layer(windows: Iterable[Window], layer: str) -> list[Window]:
+    """The windows whose layer has been written.
+
+    Args:
+        windows: Windows.
+        layer: Name of the layer.
+    """
+    return [window for window in windows if window.is_layer_completed(layer)]
+
+
+def read_bands(
+    dataset: Dataset,
+    window: Window,
+    layer: str,
+    bands: Sequence[str] | None = None,
+    *,
+    time_step: int = 0,
+    nodata: float | None = None,
+) -> Pixels:
+    """Bands of a window's layer, on the window's pixels.
+
+    A pixel is nothing where all the bands are nodata. Imagery that declares no nodata has 0 there, which rslearn
+    fills in beyond the edge of an image.
+
+    Args:
+        dataset: The dataset.
+        window: A window whose layer is there.
+        layer: Name of a raster layer.
+        bands: Names of bands, possibly of several band sets; the first band set if None.
+        time_step: Which image of a series, counted from 0.
+        nodata: What pixels without a value hold, where the layer does not say.
+
+    Returns:
+        Shape (C, H, W), NaN where there is nothing.
+
+    Raises:
+        UsageError: If the layer has no such band or time step.
+        StorageError: If it can't be read.
+    """
+    config = dataset.layers[layer]
+    wanted = list(bands or config.band_sets[0].bands)
+    homes = {band: band_set for band_set in reversed(config.band_sets) for band in band_set.bands}
+    unknown = [band for band in wanted if band not in homes]
+    if unknown:
+        raise UsageError(
+            f"The layer {layer!r} has no band {', '.join(map(repr, unknown))}.", expected=f"some of {', '.join(homes)}"
+        )
+    planes: dict[str, Pixels] = {}
+    empty = np.ones((window.bounds[3] - window.bounds[1], window.bounds[2] - window.bounds[0]), dtype=bool)
+    for band_set in dict.fromkeys(map(id, (homes[band] for band in wanted))):
+        chosen = next(one for one in config.band_sets if id(one) == band_set)
+        raster, step = _read_step(window, layer, chosen, time_step)
+        fill = 0.0 if config.data_source is not None else None
+        candidates = (raster.metadata.nodata_value, chosen.nodata_value, nodata, fill)
+        absent = next((value for value in candidates if value is not None), None)
+        for index, band in enumerate(chosen.bands):
+            if band in wanted:
+                planes[band] = raster.array[index, step].astype(np.float32)
+                empty &= _is_nodata(raster.array[index, step], absent)
+    pixels = np.stack([planes[band] for band in wanted])
+    pixels[:, empty] = np.nan
+    return pixels
+
+
+def _is_nodata(plane: npt.NDArray[np.generic], nodata: float | None) -> npt.NDArray[np.bool_]:
+    if nodata is None:
+        return np.zeros(plane.shape, dtype=bool)
+    return np.asarray(np.isnan(plane) if np.isnan(nodata) else plane == nodata, dtype=bool)
+
+
+def _read_step(window: Window, layer: str, band_set: BandSetConfig, time_step: int) -> tuple[RasterArray, int]:
+    """The raster that holds a time step, and its index there: a series is many item groups, or one with many steps."""
+    groups = sorted(group for name, group in window.list_completed_layers() if name == layer)
+    before = 0
+    where = f"window {window.group}/{window.name}, layer {layer}"
+    for group in groups:
+        with foreign_code(StorageError, "A raster can't be read", where=where):
+            raster = window.data.read_raster(
+                layer,
+                list(band_set.bands),
+                band_set.instantiate_raster_format(),
+                group_idx=group,
+                resampling=Resampling.nearest,
+            )
+        if time_step < before + raster.array.shape[1]:
+            return raster, time_step - before
+        before += raster.array.shape[1]
+    raise UsageError(
+        f"There is no time step {time_step}.", where=where, expected=f"0 to {before - 1}" if before else "a built layer"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageryView:
+    """How to show imagery.
+
+    Attributes:
+        layer: Name of the dataset layer; the first layer of imagery if None.
+        bands: One band, or three as red, green and blue; see :func:`default_bands` if None.
+        time_step: Which image of a series, counted from 0.
+        percentiles: Of the valid pixels of a band: what becomes darkest and brightest.
+        colormap: Name of a matplotlib colormap, for one band.
+    """
+
+    layer: str | None = None
+    bands: str | Sequence[str] | None = None
+    time_step: int = 0
+    percentiles: tuple[float, float] = (2.0, 98.0)
+    colormap: str = "gray"
+
+    def resolved(self, dataset: Dataset) -> tuple[str, tuple[str, ...]]:
+        """Name of the layer and of the bands.
+
+        Args:
+            dataset: The dataset.
+
+        Raises:
+            UsageError: If there is no such layer, or not one band or three.
+        """
+        layer = pick_layer(dataset, self.layer)
+        if self.bands is None:
+            return layer, default_bands(dataset.layers[layer])
+        bands = (self.bands,) if isinstance(self.bands, str) else tuple(self.bands)
+        if len(bands) not in (1, 3):
+            raise UsageError("A picture has one band or three.", found=f"{len(bands)} bands")
+        return layer, bands
+
+    def read(self, dataset: Dataset, window: Window) -> Pixels:
+        """The bands of a window, (1, H, W) or (3, H, W).
+
+        Args:
+            dataset: The dataset.
+            window: A window whose layer is there.
+
+        Raises:
+            OlmoEarthError: As :func:`read_bands`.
+        """
+        layer, bands = self.resolved(dataset)
+        return read_bands(dataset, window, layer, bands, time_step=self.time_step)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Which values of each band are dark and which are bright.
+
+    Attributes:
+        low: Darkest value of each band.
+        high: Brightest value of each band.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """Values between 0 and 1; NaN stays.
+
+        Args:
+            pixels: Shape (C, H, W).
+        """
+        low, high = (np.array(ends, dtype=np.float32)[:, None, None] for ends in (self.low, self.high))
+        return np.clip((pixels - low) / (high - low), 0, 1)
+
+
+def stretch_over(pictures: Iterable[Pixels], percentiles: tuple[float, float] = (2.0, 98.0)) -> Stretch:
+    """One stretch for several pictures, so that neighbours match.
+
+    Args:
+        pictures: Arrays of shape (C, H, W) with the same bands.
+        percentiles: Of all valid pixels of a band: what becomes darkest and brightest.
+
+    Raises:
+        UsageError: If the percentiles are not in order.
+    """
+    if not 0 <= percentiles[0] < percentiles[1] <= 100:
+        raise UsageError("The percentiles don't fit.", expected="0 <= low < high <= 100", found=str(percentiles))
+    values = np.concatenate([picture.reshape(picture.shape[0], -1) for picture in pictures], axis=1)
+    values = values[:, np.isfinite(values).any(axis=0)]
+    if not values.shape[1]:
+        return Stretch((0.0,) * len(values), (1.0,) * len(values))
+    low, high = np.nanpercentile(values, percentiles, axis=1)
+    high = np.where(high > low, high, low + 1)
+    return Stretch(tuple(low.tolist()), tuple(high.tolist()))
+
+
+def colored(pixels: Pixels, stretch: Stretch, *, colormap: str = "gray") -> npt.NDArray[np.uint8]:
+    """A picture of one band, or of three as red, green and blue.
+
+    Args:
+        pixels: Shape (1, H, W) or (3, H, W).
+        stretch: See :func:`stretch_over`.
+        colormap: Name of a matplotlib colormap, for one band.
+
+    Returns:
+        Shape (H, W, 4): red, green, blue, alpha; transparent where there is nothing.
+
+    Raises:
+        UsageError: If there is no such colormap.
+    """
+    scaled = stretch.apply(pixels)
+    if len(pixels) == 1:
+        return RangeLegend("imagery", None, 0.0, 1.0, colormap).colors_of(scaled[0])
+    there = np.isfinite(scaled).any(axis=0)
+    rgb = np.nan_to_num(scaled, nan=0.0).transpose(1, 2, 0) * 255
+    return np.dstack([rgb, there * 255.0]).round().astype(np.uint8)

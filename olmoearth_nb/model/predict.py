@@ -1,0 +1,248 @@
+"""Run a loaded model over given windows, in batches that span windows, and write each window when it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from rslearn.dataset import Window
+from rslearn.train.data_module import RslearnDataModule
+from rslearn.train.prediction_writer import RslearnWriter
+from upath import UPath
+
+from olmoearth_nb.border import describe, foreign_code
+from olmoearth_nb.errors import ConfigError, InferenceError, UnsupportedError
+from olmoearth_nb.model.load import LoadedModel
+from olmoearth_nb.model.quiet import quiet
+from olmoearth_nb.model.samples import Sample, WindowStream, batches, missing_input, window_order
+from olmoearth_nb.progress import Progress, ProgressBar, open_bar
+from olmoearth_nb.store.dataset import open_dataset
+
+__all__ = ["WindowOutcome", "WindowState", "predict_windows"]
+
+WindowState: TypeAlias = Literal["written", "skipped", "failed", "dropped"]
+"""Written now; has its output already; could not be read, computed or written; lacks an input that the model needs."""
+
+_Key: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowOutcome:
+    """What became of a window.
+
+    Attributes:
+        group: The window's group.
+        name: The window's name.
+        state: See :data:`WindowState`.
+        reason: Why, if it was not written.
+    """
+
+    group: str
+    name: str
+    state: WindowState
+    reason: str | None = None
+
+
+def predict_windows(
+    loaded: LoadedModel,
+    windows: Sequence[Window],
+    *,
+    batch_size: int | None = None,
+    num_workers: int = 0,
+    progress: Progress = None,
+    overwrite: bool = False,
+) -> list[WindowOutcome]:
+    """Predicts windows of any groups in one pass and writes them into the output layer.
+
+    Samples are made as the configuration's ``predict_config`` says (transforms, crops); which groups, names and tags it
+    names does not matter. The results are those of rslearn's ``Trainer.predict`` with its writer. They depend neither
+    on the order of the windows nor on the number of workers. A window that can't be read, computed or written is
+    reported and the others go on. A run that is killed leaves windows that are complete and windows without output.
+
+    Args:
+        loaded: The model.
+        windows: Windows of the model's dataset, with their data, as ``Dataset.load_windows`` gives them.
+        batch_size: Crops in a forward pass; None for what the configuration says.
+        num_workers: Processes that read; 0 reads in this one.
+        progress: See :mod:`olmoearth_nb.progress`.
+        overwrite: Predict windows again that have their output.
+
+    Returns:
+        One outcome a window, in the order given.
+
+    Raises:
+        ConfigError: If the configuration's inputs, crops or output layer don't fit the dataset.
+        InferenceError: If memory runs out, or a worker process dies.
+        UnsupportedError: If the data module is not rslearn's.
+    """
+    data = loaded.data
+    if not isinstance(data, RslearnDataModule):
+        raise UnsupportedError(
+            "Prediction needs one dataset.",
+            where=f"{loaded.model_yaml}: data.class_path",
+            expected="rslearn.train.data_module.RslearnDataModule",
+            found=type(data).__name__,
+        )
+    bar = open_bar(progress, total=len(windows), desc="Predicting")
+    try:
+        with quiet():
+            run = _Run(loaded, data, _open_writer(loaded), bar)
+            run.choose(windows, overwrite=overwrite)
+            run.predict(batch_size=batch_size or data.batch_size, num_workers=num_workers)
+    finally:
+        bar.close()
+    return [run.outcomes[window.group, window.name] for window in windows]
+
+
+def _open_writer(loaded: LoadedModel) -> RslearnWriter:
+    writer = loaded.writer
+    where = f"{loaded.model_yaml}: trainer.callbacks"
+    if writer is None:
+        raise ConfigError(
+            "The model has several tasks and there is no RslearnWriter whose selector says which one to write.",
+            where=where,
+        )
+    dataset = open_dataset(loaded.dataset_path)
+    if writer.layer_config is None and writer.output_layer not in dataset.layers:
+        raise ConfigError(
+            f"The dataset has no layer {writer.output_layer!r} to write to.",
+            where=f"{loaded.dataset_path / 'config.json'}: layers",
+            expected=f"a layer {writer.output_layer!r}",
+            found=", ".join(dataset.layers),
+            fix="Add it to dataset.json.",
+        )
+    with foreign_code(ConfigError, "The writer can't be set up", where=where):
+        writer._initialize(UPath(loaded.dataset_path))
+    # An earlier run that was interrupted leaves crops in it.
+    writer.pending_outputs.clear()
+    return writer
+
+
+class _Run:
+    """One pass over the windows."""
+
+    def __init__(self, loaded: LoadedModel, data: RslearnDataModule, writer: RslearnWriter, bar: ProgressBar) -> None:
+        self.loaded = loaded
+        self.data = data
+        self.writer = writer
+        self.bar = bar
+        self.outcomes: dict[_Key, WindowOutcome] = {}
+        self.todo: list[Window] = []
+
+    def choose(self, windows: Sequence[Window], *, overwrite: bool) -> None:
+        """Decides which windows to predict, and in which order."""
+        inputs = dict(self.data.inputs)
+        if self.data.split_configs["predict"].get_skip_targets():
+            inputs = {name: data_input for name, data_input in inputs.items() if not data_input.is_target}
+        chosen: dict[_Key, Window] = {}
+        for window in windows:
+            key = window.group, window.name
+            if key in chosen or key in self.outcomes:
+                self.bar.update(1)
+            elif not overwrite and window.is_layer_completed(self.writer.output_layer):
+                self._settle(window, "skipped", "it has its output already")
+            elif reason := missing_input(inputs, window):
+                self._settle(window, "dropped", reason)
+            else:
+                chosen[key] = window
+        self.todo = sorted(chosen.values(), key=window_order)
+
+    def predict(self, *, batch_size: int, num_workers: int) -> None:
+        """Predicts the chosen windows."""
+        if not self.todo:
+            return
+        dataset = open_dataset(self.loaded.dataset_path)
+        stream = WindowStream(self.todo, dataset, self.data, split="predict", chunk_size=batch_size)
+        self.loaded.module.eval()
+        for batch in batches(stream, size=batch_size, num_workers=num_workers, failed=self._fail):
+            self._compute(batch)
+
+    def _compute(self, batch: list[tuple[int, Sample]]) -> None:
+        """Runs the model on a batch and writes what it completes; a sample that fails is singled out."""
+        batch = [item for item in batch if not self._is_settled(item[0])]
+        if not batch:
+            return
+        try:
+            outputs = self._forward([sample for _, sample in batch])
+        except InferenceError as error:
+            if isinstance(error.__cause__, Exception) and _is_out_of_memory(error.__cause__):
+                raise InferenceError(
+                    f"Memory ran out in a batch of {len(batch)}: {describe(error.__cause__)}",
+                    fix="Use a smaller batch_size." if len(batch) > 1 else "Use smaller windows or crops.",
+                ) from error
+            if len(batch) == 1:
+                self._fail(batch[0][0], error.what)
+            else:
+                for item in batch:
+                    self._compute([item])
+            return
+        for (index, sample), output in zip(batch, outputs, strict=True):
+            self._write(index, sample, output)
+
+    def _forward(self, samples: list[Sample]) -> list[Any]:
+        inputs = [sample[0] for sample in samples]
+        module, device = self.loaded.module, self.loaded.device
+        with foreign_code(InferenceError, "The model fails on it"), torch.inference_mode():
+            if device.type != "cpu":
+                inputs = module.transfer_batch_to_device(inputs, device, 0)
+            batch = (inputs, [sample[1] for sample in samples], [sample[2] for sample in samples])
+            with self.loaded.autocast():
+                predicted: Any = module.predict_step(batch, 0)
+            outputs = list(predicted.outputs)
+            if len(outputs) != len(samples):
+                raise InferenceError(f"The model gives {len(outputs)} outputs for {len(samples)} inputs")
+            # numpy has no bfloat16.
+            return list(apply_to_collection(outputs, torch.Tensor, _as_float))
+
+    def _write(self, index: int, sample: Sample, output: Any) -> None:
+        if self._is_settled(index):
+            return
+        window, metadata = self.todo[index], sample[2]
+        last = metadata.crop_idx == metadata.num_crops_in_window - 1
+        try:
+            with foreign_code(InferenceError, "It can't be written"), torch.inference_mode():
+                if last:
+                    self._clear(window)
+                self.writer.process_output_batch(self.loaded.task, [output], [metadata])
+        except InferenceError as error:
+            self._fail(index, error.what)
+            return
+        if last:
+            self._settle(window, "written")
+
+    def _clear(self, window: Window) -> None:
+        """Removes an earlier output, first of all the mark that it is complete."""
+        layer = window.window_root / "layers" / self.writer.output_layer
+        (layer / "completed").unlink(missing_ok=True)
+        if layer.exists():
+            layer.fs.rm(layer.path, recursive=True)
+
+    def _is_settled(self, index: int) -> bool:
+        window = self.todo[index]
+        return (window.group, window.name) in self.outcomes
+
+    def _fail(self, index: int, reason: str) -> None:
+        window = self.todo[index]
+        # The writer keeps crops by the window's name; windows come one after the other, so it is this one's.
+        self.writer.pending_outputs.pop(window.name, None)
+        if not self._is_settled(index):
+            self._settle(window, "failed", reason)
+
+    def _settle(self, window: Window, state: WindowState, reason: str | None = None) -> None:
+        self.outcomes[window.group, window.name] = WindowOutcome(
+            group=window.group, name=window.name, state=state, reason=reason
+        )
+        self.bar.update(1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
+
+
+def _as_float(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

@@ -1,0 +1,41 @@
+import json
+import subprocess
+import sys
+
+_CODE = """
+import json, os, sys
+from olmoearth_nb.compat import prepare_rslearn
+assert "torch" not in sys.modules
+prepare_rslearn()
+prepare_rslearn()
+import multiprocessing, torch, torchvision
+boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30], [20, 20, 20, 30], [20, 20, 20, 30.0]])
+scores = torch.tensor([0.5, 0.9, 0.1, 0.05, 0.04])
+kept = torchvision.ops.nms(boxes, scores, 0.5).tolist()
+apart = torchvision.ops.batched_nms(boxes[:2], scores[:2], torch.tensor([0, 1]), 0.5).tolist()
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    forked = pool.apply(torchvision.ops.nms, (boxes, scores, 0.5)).tolist()
+nothing = torchvision.ops.nms(boxes[:0], scores[:0], 0.5)
+import rslearn.train.data_module, rslearn.models.swin
+names = ("RSLEARN_LOGLEVEL", "JSONARGPARSE_DEPRECATION_WARNINGS")
+print(json.dumps([kept, apart, forked, [*nothing.shape], str(nothing.dtype), [os.environ[name] for name in names]]))
+"""
+
+
+def test_rslearn_can_be_imported_after_it_and_boxes_are_suppressed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE],
+        capture_output=True,
+        text=True,
+        env={"PATH": "", "RSLEARN_LOGLEVEL": "ERROR", "PYTHONPATH": ":".join(sys.path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kept, apart, forked, shape, dtype, environment = json.loads(done.stdout)
+    # The second box hides the first (IoU 81/119); boxes without area hide nothing, not even their like.
+    assert kept == [1, 2, 3, 4]
+    assert forked == kept
+    assert apart == [1, 0]
+    assert (shape, dtype) == ([0], "torch.int64")
+    # What the user has set stays.
+    assert environment == ["ERROR", "off"]
