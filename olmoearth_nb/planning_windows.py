@@ -25,6 +25,9 @@ Extent: TypeAlias = tuple[Projection, TimeRange | None, PixelBounds]
 
 T = TypeVar("T")
 
+# In pixels; a point goes from degrees to pixels and back with an error of some 1e-8 of 10 m.
+_PROJECTING_ERROR = 1e-4
+
 
 @dataclass
 class Candidates:
@@ -98,7 +101,7 @@ def sift(candidates: Candidates, area: Shapes, accept: WindowFilter | None) -> S
     touching = np.zeros(len(shapes), dtype=bool)
     for index, projection in enumerate(projections):
         members = solid[projection_of[solid] == index]
-        touching[members] = windows_touching(projection, boxes[members].astype(np.float64), area)
+        touching[members] = windows_touching(projection, _reach(bounds[members], boxes[members]), area)
     left = np.flatnonzero(touching)
     rows = np.column_stack([projection_of[left], time_of[left], boxes[left]])
     distinct, window = np.unique(rows, axis=0, return_inverse=True)
@@ -112,6 +115,12 @@ def sift(candidates: Candidates, area: Shapes, accept: WindowFilter | None) -> S
         beside_request=len(solid) - len(left),
         masked=int((~accepted).sum()),
     )
+
+
+def _reach(bounds: npt.NDArray[np.float64], boxes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """What may touch the request: extents before and after rounding, and what rounding errors of projecting take."""
+    low, high = np.minimum(bounds, boxes)[:, :2], np.maximum(bounds, boxes)[:, 2:]
+    return np.hstack([low - _PROJECTING_ERROR, high + _PROJECTING_ERROR])
 
 
 def _projection_key(projection: Projection) -> Hashable:

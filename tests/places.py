@@ -48,6 +48,9 @@ class Place:
         arguments: dict[str, Any] = {"trainer_dir": self.trainer_dir, "device": "cpu", "progress": False, **kwargs}
         return fine_tune(self.model_yaml, variables=self.variables, dataset_path=self.dataset_path, **arguments)
 
+    def outputs_of(self, windows: list[Window]) -> list[bytes]:
+        return [scenes.read_output(self.dataset, window).tobytes() for window in windows]
+
     def outputs(self) -> dict[tuple[str, str], Any]:
         return {(w.group, w.name): scenes.read_output(self.dataset, w) for w in self.windows()}
 

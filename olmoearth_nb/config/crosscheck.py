@@ -47,12 +47,11 @@ def check_label_layer(
         yield Problem(
             file=RUN_CONFIG_NAME,
             key="window_prep.label_layer",
-            found=f"{DATASET_CONFIG_NAME} has no layer {name!r}: no training will find the labels.",
+            found=f"{DATASET_CONFIG_NAME} has no layer {name!r} for the labels.",
             expected=f"one of {one_of(layers)}",
             fix=did_you_mean(name, layers),
-            # The windows can be prepared all the same, and published projects have it so.
-            severity="warning",
-            steps=_PREPARE | _TRAINING,
+            # The windows can be prepared all the same, as the guide's sample has it.
+            steps=FINE_TUNE_STEPS - _PREPARE,
         )
         return
     layer = layers[name]

@@ -35,7 +35,7 @@ WGS84: CRS = WGS84_PROJECTION.crs
 _GEOD = Geod(ellps="WGS84")
 _MARGIN = 0.04
 # A map of a single point shows about this much around it, degrees.
-_LEAST_DEGREES = 0.002
+_LEAST_DEGREES = 0.0005
 # Two to five of them on an edge.
 _TICKS = 2
 

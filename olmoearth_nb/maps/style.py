@@ -39,6 +39,17 @@ _FIXED: dict[str, RGB] = {
     "predicted": (0, 158, 115),
     "failed": (213, 61, 0),
 }
+# The first few others, calmer than colours that must be told apart by the hundred (Tableau 10, without its greys).
+_CALM: tuple[RGB, ...] = (
+    (78, 121, 167),
+    (242, 142, 43),
+    (118, 183, 178),
+    (225, 87, 89),
+    (89, 161, 79),
+    (176, 122, 161),
+    (237, 201, 72),
+    (156, 117, 95),
+)
 _MISSING: RGB = (190, 190, 190)
 _MOST_CLASSES = 64
 
@@ -58,8 +69,12 @@ def category_colors(values: Iterable[object]) -> dict[str, RGB]:
     names = {category_name(value) for value in values}
     known = [name for name in _FIXED if name in names]
     others = sorted(names - set(known) - {"none"}, key=_natural)
-    free = fallback_colors(range(len(others)), avoid=[_FIXED[name] for name in known])
-    colors = {name: _FIXED[name] for name in known} | {name: free[i] for i, name in enumerate(others)}
+    colors = {name: _FIXED[name] for name in known}
+    if len(others) <= len(_CALM) and not known:
+        colors |= dict(zip(others, _CALM, strict=False))
+    else:
+        free = fallback_colors(range(len(others)), avoid=list(colors.values()))
+        colors |= {name: free[index] for index, name in enumerate(others)}
     return colors | ({"none": _MISSING} if "none" in names else {})
 
 

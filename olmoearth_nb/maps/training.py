@@ -15,7 +15,7 @@ from olmoearth_nb.maps.style import category_colors
 __all__ = ["plot_training"]
 
 # No curves: positions, and what changes by plan.
-_NOT_SHOWN = ("epoch", "step", "seconds", "lr")
+_NOT_SHOWN = {"epoch", "step", "seconds", "lr"}
 
 
 def plot_training(
@@ -33,7 +33,7 @@ def plot_training(
     """
     if not history:
         raise MissingStepError("There is no epoch to show yet.", fix="Call runner.fine_tune() first.")
-    names = list(dict.fromkeys(name for row in history for name in row if not name.startswith(_NOT_SHOWN)))
+    names = list(dict.fromkeys(name for row in history for name in row if name not in _NOT_SHOWN))
     groups = {
         "loss": [name for name in names if "loss" in name],
         "metrics": [name for name in names if "loss" not in name],

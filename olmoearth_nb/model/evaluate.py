@@ -14,7 +14,7 @@ from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InferenceError, UnsupportedError
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.quiet import quiet
-from olmoearth_nb.model.samples import Sample, WindowStream, batches, missing_input, window_order
+from olmoearth_nb.model.samples import Sample, WindowStream, batches, check_layers, missing_input, window_order
 from olmoearth_nb.model.splits import no_windows, split_windows
 from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.store.dataset import open_dataset
@@ -71,12 +71,14 @@ def evaluate_windows(
         The task's metrics by their names, ``loss`` and its parts, and ``windows``, the number of windows.
 
     Raises:
+        ConfigError: If the configuration's inputs or crops don't fit the dataset.
         TrainingError: If no window has what the model needs.
         InferenceError: If a window can't be read or computed.
         UnsupportedError: If the data module is not rslearn's.
     """
     data = _data(loaded)
     dataset = open_dataset(loaded.dataset_path)
+    check_layers(data.inputs, dataset)
     reasons: Counter[str] = Counter()
     usable: list[Window] = []
     for window in windows:

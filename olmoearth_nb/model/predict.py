@@ -17,7 +17,7 @@ from olmoearth_nb.border import describe, foreign_code
 from olmoearth_nb.errors import ConfigError, InferenceError, UnsupportedError
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.quiet import quiet
-from olmoearth_nb.model.samples import Sample, WindowStream, batches, missing_input, window_order
+from olmoearth_nb.model.samples import Sample, WindowStream, batches, check_layers, missing_input, window_order
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import open_dataset
 
@@ -137,6 +137,7 @@ class _Run:
         inputs = dict(self.data.inputs)
         if self.data.split_configs["predict"].get_skip_targets():
             inputs = {name: data_input for name, data_input in inputs.items() if not data_input.is_target}
+        check_layers(inputs, open_dataset(self.loaded.dataset_path))
         chosen: dict[_Key, Window] = {}
         for window in windows:
             key = window.group, window.name

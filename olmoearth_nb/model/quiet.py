@@ -21,21 +21,20 @@ _WARNING_MODULES = rf"({'|'.join(_POINTED_AT)})(\.|$)"
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Lets Lightning and rslearn log warnings and worse only, and hides the warnings that they raise themselves."""
-    loggers = [
-        logger
-        for name, logger in list(logging.root.manager.loggerDict.items())
-        if isinstance(logger, logging.Logger) and name.split(".")[0] in _LOUD
-    ]
-    levels = [logger.level for logger in loggers]
+    changed: list[tuple[logging.Logger, int]] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=_WARNING_MODULES)
         try:
-            for logger in loggers:
-                if logger.level != logging.NOTSET or logger.name in _LOUD or logger.name in _LEVELS:
-                    logger.setLevel(max(logger.level, _LEVELS.get(logger.name, logging.WARNING)))
+            for name, logger in list(logging.root.manager.loggerDict.items()):
+                if isinstance(logger, logging.Logger) and name.split(".")[0] in _LOUD:
+                    level = _LEVELS.get(name, logging.WARNING)
+                    # One without a level of its own has its parent's. To set one takes time, so only if need be.
+                    if logger.level < level and (logger.level != logging.NOTSET or name in (*_LOUD, *_LEVELS)):
+                        changed.append((logger, logger.level))
+                        logger.setLevel(level)
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
+            for logger, level in changed:
                 logger.setLevel(level)
 
 

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import multiprocessing
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,6 +27,7 @@ __all__ = [
     "Sample",
     "WindowStream",
     "batches",
+    "check_layers",
     "missing_input",
     "read_chunks",
     "window_order",
@@ -102,7 +103,7 @@ class WindowStream(IterableDataset[Chunk]):
         chunk_size: At most that many samples to a chunk.
 
     Raises:
-        ConfigError: If the inputs or the crops of the configuration can't be.
+        ConfigError: If the crops of the configuration can't be.
     """
 
     def __init__(
@@ -111,7 +112,6 @@ class WindowStream(IterableDataset[Chunk]):
         super().__init__()
         self.chunk_size = chunk_size
         self.windows = _GivenWindows(windows, dataset, data, split)
-        _check_layers(self.windows.inputs, dataset)
         config = data.split_configs[split]
         self._crops: _OneWindow | MapAllCropsDataset | None = None
         if config.get_load_all_crops():
@@ -159,7 +159,16 @@ class WindowStream(IterableDataset[Chunk]):
                 yield from (crops[number] for number in self._numbers[index])
 
 
-def _check_layers(inputs: dict[str, DataInput], dataset: Dataset) -> None:
+def check_layers(inputs: Mapping[str, DataInput], dataset: Dataset) -> None:
+    """Refuses inputs from layers that the dataset doesn't have, of which rslearn would only leave out every window.
+
+    Args:
+        inputs: What the model reads.
+        dataset: The dataset.
+
+    Raises:
+        ConfigError: If a layer is missing.
+    """
     for name, data_input in inputs.items():
         for layer in data_input.layers:
             # "scene.2" is the third item group of the layer "scene".

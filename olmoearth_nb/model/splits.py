@@ -11,7 +11,7 @@ from rslearn.train.data_module import RslearnDataModule
 from rslearn.train.dataset import SplitConfig
 
 from olmoearth_nb.errors import TrainingError
-from olmoearth_nb.model.samples import missing_input
+from olmoearth_nb.model.samples import check_layers, missing_input
 
 __all__ = ["check_split", "no_windows", "split_windows"]
 
@@ -48,8 +48,10 @@ def check_split(data: RslearnDataModule, dataset: Dataset, split: str) -> None:
         split: The split.
 
     Raises:
+        ConfigError: If an input's layer is not in the dataset.
         TrainingError: If there is none; says what was looked for and what the dataset holds.
     """
+    check_layers(data.inputs, dataset)
     reasons: Counter[str] = Counter()
     for window in split_windows(data, dataset, split):
         reason = missing_input(data.inputs, window)

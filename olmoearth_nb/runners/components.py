@@ -88,7 +88,7 @@ class Components:
 
 
 def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tuple[str, ...]:
-    """Checks everything that the three configuration files name, before a step starts.
+    """Checks everything that the configuration files name, before a step starts.
 
     Importing the classes of ``model.yaml`` takes seconds, so a check that found nothing is noted in the scratch and
     made again only when a file has changed.
@@ -105,15 +105,19 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
         ProjectError: Lists every problem that stops these steps.
     """
     note = state / "checked.json"
-    files = [project.run_config_path, project.dataset_config_path, project.model_config_path]
+    files = [
+        project.run_config_path,
+        project.dataset_config_path,
+        project.model_config_path,
+        project.path / "requirements.txt",
+    ]
     inputs = [file_hash(path) if path.is_file() else None for path in files]
     if note.exists() and read_json(note, what="note of the last check").get("files") == inputs:
         return ()
     names = {path.name for path in files}
     report = project.check()
     report = replace(report, problems=tuple(problem for problem in report.problems if problem.file in names))
-    for step in steps:
-        report.raise_for(step)
+    report.raise_for(*steps)
     later = tuple(f"{problem} This stops a later step." for problem in report.errors)
     if not later:
         make_folder(state)

@@ -13,7 +13,7 @@ import geopandas as gpd
 import shapely
 from rslearn.dataset import Window
 
-from olmoearth_nb.config import Project
+from olmoearth_nb.config import Project, importable_from
 from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, OlmoEarthError
 from olmoearth_nb.labels.prepare import prepare_windows
 from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
@@ -22,6 +22,7 @@ from olmoearth_nb.runners.base import counted, pick_steps, raise_if_failed
 from olmoearth_nb.runners.components import Components, check_once
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
+from olmoearth_nb.runners.plots import FineTunePlots
 from olmoearth_nb.runners.summaries import (
     BuildSummary,
     PrepareSummary,
@@ -180,7 +181,8 @@ class OlmoEarthRunFineTuneRunner:
             self.scratch.forget(step)
         self.scratch.begin(step)
         specs = [_spec(window) for window in self.scratch.windows()]
-        outcomes = build_windows(self.workspace.dataset, specs, options=self.build_options, progress=self.progress)
+        with importable_from(self.project.search_path):
+            outcomes = build_windows(self.workspace.dataset, specs, options=self.build_options, progress=self.progress)
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(self.scratch.failures_path, [(spec.group, spec.name) for spec in specs], failed)
         raise_if_failed(BuildError, "got its imagery", failed, len(specs), strict=strict)
@@ -220,16 +222,17 @@ class OlmoEarthRunFineTuneRunner:
         result = read_training(self.workspace.trainer) if self.scratch.stamps.is_done(step) else None
         if result is None or result.epochs < (max_epochs or 0):
             self.scratch.begin(step)
-            result = fine_tune(
-                self.project.model_config_path,
-                variables=self._variables(),
-                dataset_path=self.workspace.dataset,
-                trainer_dir=make_folder(self.workspace.trainer),
-                max_epochs=max_epochs,
-                device=self.device,
-                precision=self.precision,
-                progress=self.progress,
-            )
+            with importable_from(self.project.search_path):
+                result = fine_tune(
+                    self.project.model_config_path,
+                    variables=self._variables(),
+                    dataset_path=self.workspace.dataset,
+                    trainer_dir=make_folder(self.workspace.trainer),
+                    max_epochs=max_epochs,
+                    device=self.device,
+                    precision=self.precision,
+                    progress=self.progress,
+                )
             self.scratch.stamps.finish(step)
         return _training_summary(result, time.monotonic() - start)
 
@@ -287,13 +290,14 @@ class OlmoEarthRunFineTuneRunner:
                 where=str(self.workspace.dataset),
                 found=", ".join(f"{count} {name}" for name, count in Counter(table["split"]).items()) or "no windows",
             )
-        model = load_model(
-            self.project.model_config_path,
-            variables=self._variables(),
-            checkpoint=training.best_checkpoint,
-            device=self.device,
-            precision=self.precision,
-        )
+        with importable_from(self.project.search_path):
+            model = load_model(
+                self.project.model_config_path,
+                variables=self._variables(),
+                checkpoint=training.best_checkpoint,
+                device=self.device,
+                precision=self.precision,
+            )
         windows = [window for window in self.scratch.windows() if window.name in names]
         return evaluate_windows(model, windows, progress=self.progress)
 
@@ -324,6 +328,11 @@ class OlmoEarthRunFineTuneRunner:
 
         result = read_training(self.workspace.trainer)
         return None if result is None else _training_summary(result, result.seconds)
+
+    @property
+    def plot(self) -> FineTunePlots:
+        """Pictures of what there is by now: ``runner.plot.labels()``, ``runner.plot.training()`` and others."""
+        return FineTunePlots(self)
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 from rslearn.dataset import Dataset, Window
 
+from olmoearth_nb.planning import Plan
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.store.dataset import imagery_layers
-from olmoearth_nb.store.windows import WindowRow, completed_layers, read_failures, window_frame
+from olmoearth_nb.store.windows import WindowKey, WindowRow, completed_layers, read_failures, window_frame
 from olmoearth_nb.store.workspace import OUTPUT_LAYER
+from olmoearth_nb.types import WindowSpec
 
-__all__ = ["finetune_frame", "prediction_frame"]
+__all__ = ["finetune_frame", "plan_frame", "prediction_frame"]
+
+
+def plan_frame(plan: Plan) -> gpd.GeoDataFrame:
+    """The windows of a plan, one row a window.
+
+    Args:
+        plan: What would be made.
+
+    Returns:
+        Columns of :func:`olmoearth_nb.store.windows.window_frame` and ``partition``, ``partitions``, ``features`` and
+        ``state`` as in :func:`prediction_frame`.
+    """
+    used = _used((partition.partition_id, partition.windows) for partition in plan.partitions)
+    rows = [_prediction_row(use, {"state": "planned"}) for use in used.values()]
+    return window_frame(rows, ["partition", "partitions", "features", "state"])
 
 
 def prediction_frame(scratch: PredictionScratch, partition_ids: Sequence[str]) -> gpd.GeoDataFrame:
@@ -31,34 +49,13 @@ def prediction_frame(scratch: PredictionScratch, partition_ids: Sequence[str]) -
     """
     dataset = scratch.dataset
     layers = [*imagery_layers(dataset), OUTPUT_LAYER]
-    specs = scratch.specs(partition_ids)
-    sharing: dict[tuple[str, str], list[str]] = {}
-    features: dict[tuple[str, str], int] = {}
-    for pid in partition_ids:
-        for spec in scratch.windows_of(pid):
-            key = (spec.group, spec.name)
-            sharing.setdefault(key, []).append(pid)
-            features[key] = features.get(key, 0) + len(spec.features)
+    used = _used((pid, scratch.windows_of(pid)) for pid in partition_ids)
     failed = scratch.failures()
     rows = []
-    for (key, spec), done in zip(specs.items(), completed_layers(dataset, specs, layers), strict=True):
+    for (key, use), done in zip(used.items(), completed_layers(dataset, used, layers), strict=True):
         state = "predicted" if done[-1] else "failed" if key in failed else "built" if all(done[:-1]) else "planned"
-        rows.append(
-            WindowRow(
-                key=key,
-                projection=spec.projection,
-                bounds=spec.bounds,
-                time_range=spec.time_range,
-                columns={
-                    "partition": spec.group.removeprefix("group_"),
-                    "partitions": ", ".join(sharing[key]),
-                    "features": features[key],
-                    "state": state,
-                    "reason": failed.get(key) if state == "failed" else None,
-                    **_layer_columns(layers, done),
-                },
-            )
-        )
+        reason = failed.get(key) if state == "failed" else None
+        rows.append(_prediction_row(use, {"state": state, "reason": reason, **_layer_columns(layers, done)}))
     names = ["partition", "partitions", "features", "state", "reason", *(f"layer_{layer}" for layer in layers)]
     return window_frame(rows, names)
 
@@ -102,6 +99,40 @@ def finetune_frame(
             )
         )
     return window_frame(rows, ["split", "task", "state", "reason", *(f"layer_{layer}" for layer in layers)])
+
+
+@dataclass
+class _Use:
+    """A window, the partitions that need it, and for how many features."""
+
+    spec: WindowSpec
+    partitions: list[str] = field(default_factory=list)
+    features: int = 0
+
+
+def _used(partitions: Iterable[tuple[str, Iterable[WindowSpec]]]) -> dict[WindowKey, _Use]:
+    used: dict[WindowKey, _Use] = {}
+    for pid, specs in partitions:
+        for spec in specs:
+            use = used.setdefault((spec.group, spec.name), _Use(spec))
+            use.partitions.append(pid)
+            use.features += len(spec.features)
+    return used
+
+
+def _prediction_row(use: _Use, columns: Mapping[str, Any]) -> WindowRow:
+    return WindowRow(
+        key=(use.spec.group, use.spec.name),
+        projection=use.spec.projection,
+        bounds=use.spec.bounds,
+        time_range=use.spec.time_range,
+        columns={
+            "partition": use.spec.group.removeprefix("group_"),
+            "partitions": ", ".join(use.partitions),
+            "features": use.features,
+            **columns,
+        },
+    )
 
 
 def _layer_columns(layers: Sequence[str], done: Sequence[bool]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 
-from olmoearth_nb.config import Project
+from olmoearth_nb.config import Project, importable_from
 from olmoearth_nb.errors import BuildError, InferenceError, MissingStepError, OlmoEarthError
 from olmoearth_nb.geojson import read_request
 from olmoearth_nb.planning import Plan, plan
@@ -20,6 +21,7 @@ from olmoearth_nb.runners import stages
 from olmoearth_nb.runners.base import Ids, counted, pick_steps, raise_if_failed, window_filter
 from olmoearth_nb.runners.components import Components, check_once
 from olmoearth_nb.runners.frames import prediction_frame
+from olmoearth_nb.runners.plots import PredictPlots
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.summaries import (
     BuildSummary,
@@ -152,11 +154,14 @@ class OlmoEarthRunPredictRunner:
             scratch.write_plan(planned)
             scratch.stamps.finish(step)
         partitions = {pid: scratch.windows_of(pid) for pid in scratch.partition_ids()}
-        distinct = {(spec.group, spec.name) for windows in partitions.values() for spec in windows}
-        total = sum(map(len, partitions.values()))
+        uses = Counter((spec.group, spec.name) for windows in partitions.values() for spec in windows)
         return PartitionSummary(
             step=step,
-            counts={"partitions": len(partitions), "windows": len(distinct), "shared": total - len(distinct)},
+            counts={
+                "partitions": len(partitions),
+                "windows": len(uses),
+                "shared": sum(count > 1 for count in uses.values()),
+            },
             seconds=time.monotonic() - start,
             notes=notes,
             partitions={pid: len(windows) for pid, windows in partitions.items()},
@@ -180,9 +185,10 @@ class OlmoEarthRunPredictRunner:
         if overwrite:
             scratch.forget(step)
         scratch.begin(step)
-        outcomes = build_windows(
-            self.workspace.dataset, list(specs.values()), options=self.build_options, progress=self.progress
-        )
+        with importable_from(self.project.search_path):
+            outcomes = build_windows(
+                self.workspace.dataset, list(specs.values()), options=self.build_options, progress=self.progress
+            )
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(scratch.failures_path(step), specs, failed)
         raise_if_failed(BuildError, "got its imagery", failed, len(specs), strict=strict)
@@ -234,7 +240,7 @@ class OlmoEarthRunPredictRunner:
         }
         update_failures(scratch.failures_path(step), ready, failed)
         # Windows without imagery were reported by the build; a loop over partitions goes on past them.
-        raise_if_failed(InferenceError, "could be predicted", failed, len(todo), strict=False)
+        raise_if_failed(InferenceError, "could be predicted", failed, len(ready), strict=False)
         failed |= without_imagery
         raise_if_failed(InferenceError, "could be predicted", failed, len(specs) + 1, strict=strict)
         return InferenceSummary(
@@ -371,6 +377,11 @@ class OlmoEarthRunPredictRunner:
         """
         return prediction_frame(self.scratch, self.scratch.partition_ids(ids))
 
+    @property
+    def plot(self) -> PredictPlots:
+        """Pictures of what there is by now: ``runner.plot.windows()``, ``runner.plot.imagery()`` and others."""
+        return PredictPlots(self)
+
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""
         scratch, workspace = self.scratch, self.workspace
@@ -409,13 +420,14 @@ class OlmoEarthRunPredictRunner:
                 num_workers=0,
                 output_layer=OUTPUT_LAYER,
             )
-            loaded = load_model(
-                self.project.model_config_path,
-                variables=variables,
-                checkpoint=self.scratch.checkpoint(),
-                device=self.device,
-                precision=self.precision,
-            )
+            with importable_from(self.project.search_path):
+                loaded = load_model(
+                    self.project.model_config_path,
+                    variables=variables,
+                    checkpoint=self.scratch.checkpoint(),
+                    device=self.device,
+                    precision=self.precision,
+                )
             self._loaded = (inputs, loaded)
         return self._loaded[1]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import StepName
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "BuildSummary",
@@ -150,6 +153,16 @@ class TrainingSummary(StepSummary):
     monitor: str | None
     best_score: float | None
     history: tuple[Mapping[str, float], ...]
+
+    def plot(self) -> Figure:
+        """Losses and metrics, epoch by epoch.
+
+        Raises:
+            MissingStepError: If there is no epoch yet.
+        """
+        from olmoearth_nb.maps.static import plot_training
+
+        return plot_training(self.history, monitor=self.monitor, best_score=self.best_score)
 
     def _rows(self) -> list[tuple[str, object]]:
         score = [] if self.best_score is None else [(f"best {self.monitor}", f"{self.best_score:.4f}")]

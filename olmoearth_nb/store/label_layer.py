@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rslearn.config import LayerConfig, LayerType
+from rslearn.config import BandSetConfig, DType, LayerConfig, LayerType
 from rslearn.dataset import Dataset
 from rslearn.utils.feature import Feature
 from rslearn.utils.raster_array import RasterArray, RasterMetadata
@@ -22,27 +22,20 @@ __all__ = ["LabelWriter"]
 class LabelWriter:
     """Writes labelled windows into one group and label layer of a dataset.
 
+    A layer that the dataset's configuration does not have is written in rslearn's default formats: the windows can be
+    looked at, and the check of the project says that they can't be trained on.
+
     Args:
         dataset: The dataset.
         group: Window group.
         layer: Name of the label layer.
-
-    Raises:
-        ConfigError: If the dataset has no such layer.
     """
 
     def __init__(self, dataset: Dataset, *, group: str, layer: str) -> None:
-        if layer not in dataset.layers:
-            raise ConfigError(
-                "The label layer is not in the dataset's configuration.",
-                where="olmoearth_run.yaml: window_prep.label_layer",
-                expected=f"one of the layers of dataset.json ({', '.join(sorted(dataset.layers))})",
-                found=repr(layer),
-            )
         self.dataset = dataset
         self.group = group
         self.layer = layer
-        self.config: LayerConfig = dataset.layers[layer]
+        self.config: LayerConfig | None = dataset.layers.get(layer)
         self._raster_format: Any = None
         self._vector_format: Any = None
 
@@ -71,31 +64,33 @@ class LabelWriter:
         )
         target = create_window(self.dataset, spec, options)
         is_raster = isinstance(window.labels[0], RasterLabel)
-        self._check_type(is_raster, window.name)
+        if self.config is None:
+            self.config = _default_config(window.labels)
+        self._check_type(self.config, is_raster, window.name)
         with (
             foreign_code(StorageError, "The labels can't be written", where=f"window {window.name}"),
             target.data.open_layer_writer(self.layer) as writer,
         ):
             if is_raster:
-                self._write_raster(writer, window)
+                self._write_raster(writer, window, self.config)
             else:
-                self._write_vector(writer, window.labels)
+                self._write_vector(writer, window.labels, self.config)
         target.mark_layer_completed(self.layer)
 
-    def _check_type(self, is_raster: bool, name: str) -> None:
+    def _check_type(self, config: LayerConfig, is_raster: bool, name: str) -> None:
         kind = LayerType.RASTER if is_raster else LayerType.VECTOR
-        if self.config.type != kind:
+        if config.type != kind:
             raise ConfigError(
                 f"The window preparer makes {kind.value} labels, the label layer is of another type.",
                 where=f"dataset.json: layers.{self.layer}.type",
                 expected=repr(kind.value),
-                found=repr(self.config.type.value),
+                found=repr(config.type.value),
                 fix=f"Change the layer or choose another labeled_window_preparer (window {name}).",
             )
 
-    def _write_raster(self, writer: Any, window: LabeledWindow[list[RasterLabel]]) -> None:
+    def _write_raster(self, writer: Any, window: LabeledWindow[list[RasterLabel]], config: LayerConfig) -> None:
         labels = {label.key: label.value for label in window.labels}
-        band_set = self._band_set(sorted(labels))
+        band_set = self._band_set(config, sorted(labels))
         bands = list(band_set.bands)
         keys = bands if set(bands) == set(labels) else sorted(labels)
         array = np.stack([labels[key] for key in keys])
@@ -114,8 +109,8 @@ class LabelWriter:
         )
         writer.write_raster(bands, self._raster_format, window.projection, window.bounds, raster)
 
-    def _band_set(self, keys: list[str]) -> Any:
-        for band_set in self.config.band_sets:
+    def _band_set(self, config: LayerConfig, keys: list[str]) -> BandSetConfig:
+        for band_set in config.band_sets:
             bands = list(band_set.bands)
             # One label and one band need not have the same name: there is nothing to mix up.
             if set(bands) == set(keys) or (len(bands) == len(keys) == 1):
@@ -124,14 +119,22 @@ class LabelWriter:
             "The bands of the label layer are not the names of the labels.",
             where=f"dataset.json: layers.{self.layer}.band_sets",
             expected=f"a band set with the bands {keys}",
-            found=str([list(band_set.bands) for band_set in self.config.band_sets]),
+            found=str([list(band_set.bands) for band_set in config.band_sets]),
         )
 
-    def _write_vector(self, writer: Any, labels: list[LabeledSTGeometry]) -> None:
+    def _write_vector(self, writer: Any, labels: list[LabeledSTGeometry], config: LayerConfig) -> None:
         if self._vector_format is None:
-            self._vector_format = self.config.instantiate_vector_format()
+            self._vector_format = config.instantiate_vector_format()
         features = [
             Feature(label.st_geometry, {key: value for key, value in label.labels.items() if value is not None})
             for label in labels
         ]
         writer.write_vector(self._vector_format, features)
+
+
+def _default_config(labels: list[Any]) -> LayerConfig:
+    if not isinstance(labels[0], RasterLabel):
+        return LayerConfig(type=LayerType.VECTOR)
+    bands = sorted(label.key for label in labels)
+    dtype = np.result_type(*(label.value for label in labels))
+    return LayerConfig(type=LayerType.RASTER, band_sets=[BandSetConfig(bands=bands, dtype=DType(dtype.name))])

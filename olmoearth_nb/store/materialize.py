@@ -8,6 +8,7 @@ every window and layer is verified afterwards, and what failed in a chunk is tri
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def build_windows(
         return {}
     quiet_rslearn()
     drop_outdated_listings(read_json(path / CONFIG_NAME))
-    place = _Place(path, uuid.uuid4().hex)
+    place = _Place(path, uuid.uuid4().hex, tuple(sys.path))
     workers = default_workers(len(todo)) if options.workers is None else options.workers
     retry = _retry(dataset, options)
     bar = open_bar(progress, total=2 * len(todo), desc="Building dataset", unit="window")
@@ -114,9 +115,12 @@ class _Place(NamedTuple):
 
     path: Path
     session: str
+    sys_path: tuple[str, ...]
 
     @property
     def dataset(self) -> ScratchDataset:
+        # A data source of the user's own is imported in worker processes too, which may be older than the project.
+        sys.path.extend(entry for entry in self.sys_path if entry not in sys.path)
         return open_dataset(self.path, session=self.session)
 
 

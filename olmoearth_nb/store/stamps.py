@@ -105,7 +105,7 @@ class Stamps:
             return
         names = sorted(name for name in {*before, *inputs} if before.get(name) != inputs.get(name))
         raise StaleScratchError(
-            f"This scratch was made from other files: {', '.join(names)} changed since the step {step!r}.",
+            f"This scratch was made from other files: {', '.join(names)} changed since the step '{step}'.",
             where=str(self.scratch),
             fix=f"Call {redo} to make it anew (this removes what depends on it), or use another scratch folder.",
         )
@@ -126,7 +126,7 @@ class Stamps:
         self.check(step, inputs, redo=redo)
         if not self.is_done(step):
             raise MissingStepError(
-                f"The step {step!r} has not been run on this scratch.",
+                f"The step '{step}' has not been run on this scratch.",
                 where=str(self.scratch),
                 fix=f"Call {call} first.",
             )

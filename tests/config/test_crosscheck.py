@@ -19,13 +19,14 @@ def only(folder: ProjectFolder) -> Problem:
     return problems[0]
 
 
-def test_a_missing_label_layer_is_a_warning_that_names_the_nearest(folder: ProjectFolder) -> None:
+def test_a_missing_label_layer_is_an_error_that_names_the_nearest(folder: ProjectFolder) -> None:
     folder.run_config["window_prep"]["label_layer"] = "labels"
     problem = only(folder)
     assert problem.key == "window_prep.label_layer"
     assert problem.found.startswith("dataset.json has no layer 'labels'")
     assert problem.fix == "Did you mean label?"
-    assert problem.severity == "warning"
+    assert problem.severity == "error"
+    assert problem.steps == {StepName.BUILD_DATASET_FROM_WINDOWS, StepName.FINE_TUNE}
 
 
 def test_vector_labels_need_a_vector_layer(folder: ProjectFolder) -> None:

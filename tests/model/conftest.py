@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 import scenes
+import torch
 from places import Place, add_raster_windows, make_place
 from rslearn.dataset import Dataset
 from upath import UPath
 
 from olmoearth_nb.model.finetune import TrainingResult
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """The models are tiny: threads that wait for each other take most of the time where processes share the cores."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -73,20 +73,19 @@ def test_the_same_split_in_any_order(tmp_path: Path) -> None:
     project = scenes.make_raster_project(tmp_path / "p")
     first = OlmoEarthRunFineTuneRunner(project, tmp_path / "a", progress=False)
     first.prepare_labeled_windows()
+    before = dict(zip(first.windows()["name"], first.windows()["split"], strict=True))
     path = project / "annotation_task_features.geojson"
     tasks = json.loads(path.read_text())
     tasks["features"].reverse()
     path.write_text(json.dumps(tasks))
     second = OlmoEarthRunFineTuneRunner(project, tmp_path / "b", progress=False)
     second.prepare_labeled_windows()
-    splits = [dict(zip(r.windows()["name"], r.windows()["split"], strict=True)) for r in (first, second)]
-    assert splits[0] == splits[1]
+    assert dict(zip(second.windows()["name"], second.windows()["split"], strict=True)) == before
 
 
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"label_layer": "labels"}, OlmoEarthError, "label_layer.*labels"),
         ({"labeled_window_preparer": {"class_path": "PolygonToRaster"}}, OlmoEarthError, "labeled_window_preparer"),
         (
             {"data_splitter": {"class_path": "RandomDataSplitter", "init_args": {"train_prop": "x"}}},
@@ -108,6 +107,24 @@ def test_a_wrong_window_prep_names_the_key(
     runner = OlmoEarthRunFineTuneRunner(project, tmp_path / "s", progress=False)
     with pytest.raises(error, match=f"(?s){words}"):
         runner.prepare_labeled_windows()
+
+
+def test_a_label_layer_that_the_dataset_lacks_stops_the_workflow_before_it_starts(tmp_path: Path) -> None:
+    import yaml
+
+    project = scenes.make_raster_project(tmp_path / "p")
+    path = project / "olmoearth_run.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["window_prep"]["label_layer"] = "labels"
+    path.write_text(yaml.safe_dump(config))
+    runner = OlmoEarthRunFineTuneRunner(project, tmp_path / "s", progress=False)
+    with pytest.raises(OlmoEarthError, match=r"(?s)window_prep\.label_layer: dataset\.json has no layer 'labels'"):
+        runner.run_pipeline()
+    assert not (tmp_path / "s" / "dataset").exists()
+    # The windows alone can be prepared, as with the guide's sample; the summary says what will stop training.
+    summary = runner.prepare_labeled_windows()
+    assert "no layer 'labels'" in summary.notes[0]
+    assert set(runner.windows()["layer_labels"]) == {"built"}
 
 
 def test_no_annotations_file_and_no_window_are_told(tmp_path: Path) -> None:
@@ -146,4 +163,4 @@ def test_training_continues_for_more_epochs(trained_vector: Trained, tmp_path: P
     runner.run_pipeline(["prepare_labeled_windows", "build_dataset_from_windows"])
     assert runner.fine_tune(max_epochs=1).counts["epochs"] == 1
     more = runner.fine_tune(max_epochs=2)
-    assert [one["epoch"] for one in more.history] == [0, 1]
+    assert [one["epoch"] for one in more.history] == [1, 2]
