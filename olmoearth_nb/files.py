@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterator
 from os import PathLike
@@ -72,7 +71,7 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield beside
-        os.replace(beside, target)
+        beside.replace(target)
     except OSError as error:
         if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError) or error.errno:
             raise StorageError(

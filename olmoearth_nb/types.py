@@ -8,12 +8,12 @@ divided by the resolution, with a negative y resolution, so that y grows southwa
 from __future__ import annotations
 
 import enum
+import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-import numpy as np
 import numpy.typing as npt
 from rslearn.utils.geometry import Projection, STGeometry
 from shapely.geometry.base import BaseGeometry
@@ -165,7 +165,8 @@ class LabeledWindow(Generic[LabelT]):
     @property
     def bounds(self) -> PixelBounds:
         """Bounds in whole pixels, rounded, half-open."""
-        x0, y0, x1, y1 = np.rint(shape_of(self.st_geometry).bounds).astype(np.int64).tolist()
+        # Halves up, so that a square keeps its size wherever it lies.
+        x0, y0, x1, y1 = (math.floor(value + 0.5) for value in shape_of(self.st_geometry).bounds)
         return x0, y0, x1, y1
 
     @property

@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parents[1] / ".." / "shared" / "golden" / "partitioners.
 
 def raw_feature(shp: BaseGeometry | None, **properties: Any) -> dict[str, Any]:
     """A request feature as it stands in a file."""
-    return {"type": "Feature", "geometry": mapping(shp) if shp else None, "properties": TIMES | properties}
+    return {"type": "Feature", "geometry": mapping(shp) if shp is not None else None, "properties": TIMES | properties}
 
 
 def request_of(*shapes: BaseGeometry | None) -> PredictionRequestCollection:

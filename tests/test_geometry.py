@@ -263,6 +263,8 @@ def test_grid_cells_cover_an_interval_and_no_more(low: float, extent: float, siz
 
 @settings(derandomize=True, max_examples=300)
 @given(_values, _sizes)
+@example(-121036.80000000002, 102.4)  # the floor of the quotient is one too high,
+@example(-344268.80000000005, 102.4)  # one too low
 def test_a_point_lies_in_its_cell_exactly(value: float, size: float) -> None:
     (index,) = grid_indices(value, value, size)
     assert index * size <= value < (index + 1) * size
@@ -334,6 +336,8 @@ def test_windows_around_the_pole() -> None:
     assert windows_touching(UPS_NORTH, boxes, [Point(45, 88.5)]).tolist() == [False, True]
     assert windows_touching(UPS_NORTH, boxes, [box(-180, 89, 180, 90)]).tolist() == [True, False]
     assert windows_touching(UPS_NORTH, boxes, [box(44, 88, 46, 90)]).tolist() == [True, True]
+    # Eleven metres from the pole, and so in the square of 200 m around it, whose corners in degrees span nothing.
+    assert windows_touching(UPS_NORTH, boxes, [Point(0, 89.9999)]).tolist() == [True, False]
     assert windows_touching(UPS_NORTH, boxes, [box(44, -90, 46, -88)]).tolist() == [False, False]
 
 

@@ -139,6 +139,19 @@ def test_requests_of_any_type_are_covered(shp: BaseGeometry, to_partitions: Any,
     assert total(planned.counts) == planned.counts.candidates
 
 
+@pytest.mark.parametrize(
+    "to_windows", [GRID, GridPartitioner(64, clip=True, **UTM), ReprojectionPartitioner(**UTM)], ids=repr
+)
+def test_points_in_the_corners_of_cells_are_kept(to_windows: Any) -> None:
+    # Projecting a cell and back moves its corner by some 1e-12 degrees, off the point or onto it.
+    points = [Point(round(36.1 + column / 10, 1), round(row / 10 - 0.7, 1)) for column in range(5) for row in range(14)]
+    planned = plan(request_of(*points), GridPartitioner(0.1), to_windows)
+    assert len(planned.partitions) == len(points)
+    # Rounding takes half a pixel in x and y.
+    off = [area_of(part.windows).distance(point) for part, point in zip(planned.partitions, points, strict=True)]
+    assert max(off) < math.hypot(0.5, 0.5) * 9.1e-5
+
+
 def test_points_beside_polygons_are_kept() -> None:
     request = request_of(FIELD, Point(38.5, 2.5))
     planned = plan(request, GridPartitioner(1.0), GRID)

@@ -13,7 +13,7 @@ from rslearn.config import LayerConfig
 from olmoearth_nb.config.dataset_json import DATASET_CONFIG_NAME
 from olmoearth_nb.config.imports import import_object
 from olmoearth_nb.config.model_yaml import MODEL_CONFIG_NAME, MODEL_STEPS, ModelFile, at
-from olmoearth_nb.config.report import Problem, did_you_mean, one_of
+from olmoearth_nb.config.report import FINE_TUNE_STEPS, Problem, did_you_mean, one_of
 from olmoearth_nb.config.roles import labels_kind
 from olmoearth_nb.config.schema import RUN_CONFIG_NAME, DataType, InferenceResultsConfig, WindowPrep
 from olmoearth_nb.config.yamlfile import join

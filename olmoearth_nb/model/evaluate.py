@@ -23,14 +23,14 @@ __all__ = ["evaluate_split", "evaluate_windows"]
 
 
 def evaluate_split(
-    loaded: LoadedModel, split: str = "test", *, num_workers: int = 0, progress: Progress = None
+    loaded: LoadedModel, split: str = "test", *, num_workers: int | None = None, progress: Progress = None
 ) -> dict[str, float]:
     """Measures the model on the windows of a split.
 
     Args:
         loaded: The model.
         split: ``train``, ``val`` or ``test``: the configuration's section of that name says which windows.
-        num_workers: Processes that read; 0 reads in this one.
+        num_workers: Processes that read; 0 reads in this one, None takes the configuration's number.
         progress: See :mod:`olmoearth_nb.progress`.
 
     Returns:
@@ -53,7 +53,7 @@ def evaluate_windows(
     windows: Sequence[Window],
     *,
     split: str = "test",
-    num_workers: int = 0,
+    num_workers: int | None = None,
     progress: Progress = None,
 ) -> dict[str, float]:
     """Measures the model on given windows of any split.
@@ -64,7 +64,7 @@ def evaluate_windows(
         loaded: The model.
         windows: Windows of the model's dataset, with their data.
         split: Whose transforms and crops to use.
-        num_workers: Processes that read; 0 reads in this one.
+        num_workers: Processes that read; 0 reads in this one, None takes the configuration's number.
         progress: See :mod:`olmoearth_nb.progress`.
 
     Returns:

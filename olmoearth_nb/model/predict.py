@@ -51,7 +51,7 @@ def predict_windows(
     windows: Sequence[Window],
     *,
     batch_size: int | None = None,
-    num_workers: int = 0,
+    num_workers: int | None = None,
     progress: Progress = None,
     overwrite: bool = False,
 ) -> list[WindowOutcome]:
@@ -66,7 +66,7 @@ def predict_windows(
         loaded: The model.
         windows: Windows of the model's dataset, with their data, as ``Dataset.load_windows`` gives them.
         batch_size: Crops in a forward pass; None for what the configuration says.
-        num_workers: Processes that read; 0 reads in this one.
+        num_workers: Processes that read; 0 reads in this one, None takes the configuration's number.
         progress: See :mod:`olmoearth_nb.progress`.
         overwrite: Predict windows again that have their output.
 
@@ -151,7 +151,7 @@ class _Run:
                 chosen[key] = window
         self.todo = sorted(chosen.values(), key=window_order)
 
-    def predict(self, *, batch_size: int, num_workers: int) -> None:
+    def predict(self, *, batch_size: int, num_workers: int | None) -> None:
         """Predicts the chosen windows."""
         if not self.todo:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import multiprocessing
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,6 +112,7 @@ class WindowStream(IterableDataset[Chunk]):
     ) -> None:
         super().__init__()
         self.chunk_size = chunk_size
+        self.num_workers = data.num_workers
         self.windows = _GivenWindows(windows, dataset, data, split)
         config = data.split_configs[split]
         self._crops: _OneWindow | MapAllCropsDataset | None = None
@@ -205,17 +207,19 @@ def missing_input(inputs: dict[str, DataInput], window: Window) -> str | None:
     return f"nothing was materialized for the input {name!r} (layer{'s' * (len(layers) > 1)} {', '.join(layers)})"
 
 
-def read_chunks(stream: WindowStream, num_workers: int) -> Iterator[Chunk]:
+def read_chunks(stream: WindowStream, num_workers: int | None) -> Iterator[Chunk]:
     """Chunks of all windows, those of a window together and the windows in order, however many workers read them.
 
     Args:
         stream: The windows.
-        num_workers: Worker processes; 0 reads in this one.
+        num_workers: Worker processes; 0 reads in this one, None takes the configuration's number.
 
     Raises:
         InferenceError: If a worker process dies.
     """
-    workers = min(num_workers, len(stream.windows))
+    # Configurations have numbers for large machines: more than there are cores or windows only cost memory.
+    wanted = stream.num_workers if num_workers is None else num_workers
+    workers = min(wanted, len(stream.windows), os.cpu_count() or 1)
     if workers == 0:
         yield from stream
         return
@@ -264,14 +268,14 @@ def _as_it_is(chunk: Any) -> Any:
 
 
 def batches(
-    stream: WindowStream, *, size: int, num_workers: int, failed: Callable[[int, str], None]
+    stream: WindowStream, *, size: int, num_workers: int | None, failed: Callable[[int, str], None]
 ) -> Iterator[list[tuple[int, Sample]]]:
     """Batches of samples with their windows' indices, over all windows; rasters of a batch have the same size.
 
     Args:
         stream: The windows.
         size: Samples to a batch.
-        num_workers: Worker processes; 0 reads in this one.
+        num_workers: See :func:`read_chunks`.
         failed: Is told the index of a window that can't be read (to its end), and why.
 
     Raises:

@@ -18,8 +18,8 @@ from olmoearth_nb.errors import GeometryError, InputFileError
 from olmoearth_nb.geojson import PredictionRequestCollection
 from olmoearth_nb.geometry import Shapes, footprints_touching, shape_array, valid_shapes
 from olmoearth_nb.partitioner_base import features_of, has_geometry
-from olmoearth_nb.planning_calls import limit_of, partitions_from, windows_from
-from olmoearth_nb.planning_windows import Candidates, Sifted, WindowFilter, sift
+from olmoearth_nb.planning.calls import limit_of, partitions_from, windows_from
+from olmoearth_nb.planning.windows import Candidates, Sifted, WindowFilter, sift
 from olmoearth_nb.protocols import Partitioner
 from olmoearth_nb.tables import html_table
 from olmoearth_nb.types import WindowSpec
