@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from olmoearth_nb.store.dataset import imagery_layers
 __all__ = ["plot_examples", "plot_window"]
 
 _COLUMNS = 6
+# Inches.
+_THUMBNAIL, _LEGEND = 1.15, 1.6
 # Fewer labelled pixels than this part of a window are framed, so that they can be found.
 _SPARSE = 0.1
 _WHITE = (255, 255, 255)
@@ -63,17 +66,25 @@ def plot_examples(
     chosen = _in_turn([_main_value(one) for one in found])[:count]
     pictures = [view.read(dataset, there[index]) for index in chosen]
     stretch = stretch_over(pictures, view.percentiles)
-    rows = -(-len(chosen) // _COLUMNS)
-    figure = Picture(figsize=(1.25 * _COLUMNS + 1.6, 1.45 * rows), dpi=100, layout="constrained")
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False)
-    for ax in axes.flat[len(chosen) :]:
-        ax.axis("off")
+    figure, axes = _sheet(len(chosen))
     for ax, index, pixels in zip(axes.flat, chosen, pictures, strict=False):
         _draw_window(ax, there[index], colored(pixels, stretch, colormap=view.colormap))
         _draw_labels(ax, there[index], found[index], coloring, over=True)
         ax.set_title(plain(_title(found[index], coloring)), fontsize=7, pad=2)
     add_key_of(axes[0, -1], coloring, sheet=axes.flatten().tolist())
     return figure
+
+
+def _sheet(count: int) -> tuple[Picture, npt.NDArray[Any]]:
+    """Axes in rows, with room for titles and for a legend to the right."""
+    columns = min(count, _COLUMNS)
+    rows = -(-count // columns)
+    figure = Picture(figsize=(_THUMBNAIL * columns + _LEGEND, (_THUMBNAIL + 0.1) * rows), dpi=100)
+    room = {"left": 0.01, "right": 1 - _LEGEND / figure.get_figwidth(), "bottom": 0.01, "top": 1 - 0.2 / rows}
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**room, "wspace": 0.06, "hspace": 0.2})
+    for ax in axes.flat[count:]:
+        ax.axis("off")
+    return figure, axes
 
 
 def plot_window(
@@ -118,7 +129,11 @@ def plot_window(
         field = field_of(chosen.legend, name=found.name) or field_of(chosen.legend, band=1)
         coloring = coloring_of(found.all_values, field)
         _draw_labels(ax, window, found, coloring)
-        ax.set_title(plain(f"{chosen.layer}: {found.name}"), fontsize=9, loc="left")
+        ax.set_title(
+            plain(chosen.layer if found.name == chosen.layer else f"{chosen.layer}: {found.name}"),
+            fontsize=9,
+            loc="left",
+        )
         add_key_of(ax, coloring, below=True)
     add_scale_bar(axes[0], _frame(window))
     figure.suptitle(plain(window.name), fontsize=9, x=0.01, ha="left")

@@ -101,9 +101,9 @@ def draw_shapes(
         )
     if dots.any():
         xy = shapely.get_coordinates(shapely.centroid(parts[dots]))
-        size = float(np.clip(4000 / len(xy), 4, 26))
+        size = float(np.clip(8000 / len(xy), 9, 30))
         ax.scatter(
-            xy[:, 0], xy[:, 1], c=fills[dots], s=size, linewidths=0.3, edgecolors="white", zorder=style.zorder + 0.2
+            xy[:, 0], xy[:, 1], c=fills[dots], s=size, linewidths=0.4, edgecolors="white", zorder=style.zorder + 0.2
         )
 
 

@@ -195,7 +195,8 @@ def plot_labels(
     values = [value for one in found for value in one.all_values]
     coloring = coloring_of(values, field_of(labels.legend, name=found[0].name))
     grid = _grid_of(there)
-    ax = map_axes(grid.frame, title=f"{labels.layer}: {found[0].name} of {len(there):,} windows", ax=ax)
+    name = "" if found[0].name == labels.layer else f" {found[0].name}"
+    ax = map_axes(grid.frame, title=f"{labels.layer}{name} of {len(there):,} windows", ax=ax)
     _draw_imagery(ax, grid, dataset, with_layer(there, view.resolved(dataset)[0]), view)
     tiles = [
         (w.projection, w.bounds, one.pixels[None])

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
-import shapely
 from rslearn.dataset import Window
 
 from olmoearth_nb.config import Project, importable_from
-from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, OlmoEarthError
+from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, OlmoEarthError, StaleScratchError
 from olmoearth_nb.labels.prepare import prepare_windows
 from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
 from olmoearth_nb.progress import Progress, open_bar
@@ -24,6 +23,7 @@ from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
 from olmoearth_nb.runners.plots import FineTunePlots
 from olmoearth_nb.runners.summaries import (
+    STALE,
     BuildSummary,
     PrepareSummary,
     Status,
@@ -260,7 +260,7 @@ class OlmoEarthRunFineTuneRunner:
 
         Args:
             split: ``train``, ``val`` or ``test``.
-            apart_from: Leave out windows that overlap any window of this split, ``train`` say.
+            apart_from: Leave out windows whose centre (a point's label, say) a window of this split covers.
 
         Returns:
             The task's metrics and ``loss`` by name, and ``windows``, their number.
@@ -279,10 +279,8 @@ class OlmoEarthRunFineTuneRunner:
         table = self.windows()
         chosen = table[(table["split"] == split) & (table["state"] == "built")]
         if apart_from is not None:
-            others = table[table["split"] == apart_from]
-            tree = shapely.STRtree(others.geometry.to_numpy())
-            hits = tree.query(chosen.geometry.to_numpy(), predicate="overlaps")[0]
-            chosen = chosen.drop(chosen.index[sorted(set(hits.tolist()))])
+            covered = gpd.sjoin(_centres(chosen), table[table["split"] == apart_from], predicate="within")
+            chosen = chosen.drop(covered.index.unique())
         names = set(chosen["name"])
         if not names:
             raise MissingStepError(
@@ -340,6 +338,8 @@ class OlmoEarthRunFineTuneRunner:
         states = dict.fromkeys(STEPS, "missing")
         try:
             self.scratch.require(STEPS[0])
+        except StaleScratchError:
+            return Status(dict.fromkeys(STEPS, STALE))
         except OlmoEarthError:
             return Status(states)
         windows = self.scratch.windows()
@@ -391,3 +391,10 @@ def _training_summary(result: TrainingResult, seconds: float) -> TrainingSummary
         best_score=result.best_score,
         history=tuple(result.history),
     )
+
+
+def _centres(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    # The middle of the corners' box in degrees is the middle of the window to far less than a pixel.
+    bounds = table.bounds
+    x, y = (bounds["minx"] + bounds["maxx"]) / 2, (bounds["miny"] + bounds["maxy"]) / 2
+    return gpd.GeoDataFrame(index=table.index, geometry=gpd.points_from_xy(x, y), crs=table.crs)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 
 from olmoearth_nb.config import Project, importable_from
-from olmoearth_nb.errors import BuildError, InferenceError, MissingStepError, OlmoEarthError
+from olmoearth_nb.errors import BuildError, InferenceError, MissingStepError, OlmoEarthError, StaleScratchError
 from olmoearth_nb.geojson import read_request
 from olmoearth_nb.planning import Plan, plan
 from olmoearth_nb.postprocess.mask import Mask
@@ -24,6 +24,7 @@ from olmoearth_nb.runners.frames import prediction_frame
 from olmoearth_nb.runners.plots import PredictPlots
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.summaries import (
+    STALE,
     BuildSummary,
     InferenceSummary,
     PartitionSummary,
@@ -387,6 +388,8 @@ class OlmoEarthRunPredictRunner:
         scratch, workspace = self.scratch, self.workspace
         try:
             pids = scratch.partition_ids()
+        except StaleScratchError:
+            return Status(dict.fromkeys(STEPS, STALE))
         except OlmoEarthError:
             return Status(dict.fromkeys(STEPS, "missing"))
         specs = scratch.specs(pids)

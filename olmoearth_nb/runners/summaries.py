@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "STALE",
     "BuildSummary",
     "InferenceSummary",
     "PartitionSummary",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 _SHOWN = 10
+
+STALE = "made from other files"
+"""State of every step of a scratch that belongs to another request, configuration or annotations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class StepSummary:
     def _rows(self) -> list[tuple[str, object]]:
         rows: list[tuple[str, object]] = list(self.counts.items())
         rows.append(("seconds", f"{self.seconds:.1f}"))
-        rows += [("file", path) for path in self.files[:_SHOWN]]
+        rows += [("file", _shown(path)) for path in self.files[:_SHOWN]]
         if len(self.files) > _SHOWN:
             rows.append(("file", f"… and {len(self.files) - _SHOWN} more"))
         rows += [("note", note) for note in self.notes]
@@ -77,6 +81,12 @@ class StepSummary:
             "problems": dict(self.problems),
             "notes": list(self.notes),
         }
+
+
+def _shown(path: Path) -> Path:
+    """A path as people write it in the folder they work in; kept notebooks don't tell whose folder that is."""
+    folder = Path.cwd()
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +145,20 @@ class PredictionResult(StepSummary):
     data_type: str
     legend: Legend | None
 
+    def plot(self, *, field: str | None = None) -> Figure:
+        """The result in the colours of the legend, with the share of each class.
+
+        Args:
+            field: Which field of the legend; the first one if None.
+
+        Raises:
+            InputFileError: If there are no files, or one can't be read.
+            UsageError: If there is no such field.
+        """
+        from olmoearth_nb.maps.static import plot_prediction
+
+        return plot_prediction(self.files, self.legend, field=field)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSummary(StepSummary):
@@ -174,7 +198,7 @@ class Status:
     """How far a scratch is, step by step.
 
     Attributes:
-        steps: Step -> "done", "partly (n of m)" or "missing".
+        steps: Step -> "done", "partly (n of m)", "missing" or "made from other files".
     """
 
     steps: Mapping[StepName, str]

@@ -34,7 +34,7 @@ __all__ = ["BuildOptions", "build_windows", "default_workers"]
 
 _CHUNK = 16
 # Below this many windows starting processes costs more than it saves (some 3 s each to import rslearn).
-_WORTH_A_POOL = 96
+_WORTH_A_POOL = 200
 
 Reasons = dict[tuple[str, str, str], str]
 """Group, window and layer -> why it failed."""

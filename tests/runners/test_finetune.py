@@ -24,6 +24,13 @@ def test_the_workflow_learns_the_classes(trained_raster: Trained) -> None:
     assert metrics["segment/accuracy"] > 0.9
 
 
+def test_evaluation_can_leave_out_what_training_windows_cover(trained_raster: Trained) -> None:
+    whole = trained_raster.runner.evaluate("test")
+    assert trained_raster.runner.evaluate("test", apart_from="train") == whole
+    with pytest.raises(MissingStepError, match="no window of the split 'test'"):
+        trained_raster.runner.evaluate("test", apart_from="test")
+
+
 def test_repeating_finds_everything_done(trained_raster: Trained) -> None:
     again = OlmoEarthRunFineTuneRunner(trained_raster.project, trained_raster.runner.workspace.root, progress=False)
     prepare, build, train = again.run_pipeline()

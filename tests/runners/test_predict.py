@@ -172,6 +172,7 @@ def test_another_request_on_the_same_scratch_is_noticed(raster_project: Path) ->
         runner.partition()
     with pytest.raises(StaleScratchError):
         runner.run_inference()
+    assert set(runner.status().to_dict().values()) == {"made from other files"}
     assert runner.partition(overwrite=True).counts["windows"] == 1
     assert len(list((runner.workspace.dataset / "windows").glob("*/*"))) == 1
     assert not runner.workspace.results.exists()
