@@ -13,7 +13,7 @@ from typing import Any
 
 from olmoearth_nb.errors import InputFileError, StorageError
 
-__all__ = ["atomic_path", "hash_file", "hash_json", "read_json", "read_text", "write_json", "write_text"]
+__all__ = ["atomic_path", "hash_file", "hash_json", "read_json", "read_text", "shown_path", "write_json", "write_text"]
 
 
 def read_text(path: str | PathLike[str], *, what: str = "file") -> str:
@@ -52,6 +52,23 @@ def read_json(path: str | PathLike[str], *, what: str = "file") -> Any:
         return json.loads(read_text(path, what=what))
     except ValueError as error:
         raise InputFileError(f"The {what} is not JSON: {error}.", where=str(path)) from error
+
+
+def shown_path(path: Path) -> Path:
+    """A path as people write it in the folder they work in; kept notebooks don't tell whose folder that is.
+
+    Args:
+        path: An absolute path.
+
+    Returns:
+        Relative to the working folder where it lies in it or beside it, else as it is.
+    """
+    here = Path.cwd()
+    if path.is_relative_to(here):
+        return path.relative_to(here)
+    if path.is_relative_to(here.parent) and here.parent != here.parent.parent:
+        return Path("..") / path.relative_to(here.parent)
+    return path
 
 
 @contextlib.contextmanager

@@ -205,10 +205,10 @@ class Project:
         return rows + (requests or [(self.REQUEST_NAME, "request", "no")])
 
     def __repr__(self) -> str:
-        return text_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {self.path.parent}")
+        return text_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {shown_path(self.path.parent)}")
 
     def _repr_html_(self) -> str:
-        return html_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {self.path.parent}")
+        return html_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {shown_path(self.path.parent)}")
 
 
 @functools.lru_cache(maxsize=16)

@@ -16,7 +16,7 @@ __all__ = ["offline_encoders", "uses_olmoearth", "with_random_encoders"]
 _ENCODER = "rslearn.models.olmoearth_pretrain.model.OlmoEarth"
 # "OlmoEarth" alone is what the parser also takes once the class has been imported.
 _NAMES = (_ENCODER, "OlmoEarth")
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def uses_olmoearth(config: Any) -> bool:

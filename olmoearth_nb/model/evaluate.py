@@ -12,9 +12,10 @@ from rslearn.train.model_context import ModelContext
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InferenceError, UnsupportedError
+from olmoearth_nb.model.batches import batches, window_order
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.quiet import quiet
-from olmoearth_nb.model.samples import Sample, WindowStream, batches, check_layers, missing_input, window_order
+from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missing_input
 from olmoearth_nb.model.splits import no_windows, split_windows
 from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.store.dataset import open_dataset

@@ -15,11 +15,11 @@ from rslearn.train.data_module import RslearnDataModule
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, ModelError, OlmoEarthError, TrainingError
+from olmoearth_nb.model.batches import worker_context
 from olmoearth_nb.model.checkpoints import load_weights, read_checkpoint
 from olmoearth_nb.model.history import HISTORY_NAME, LAST_NAME, TrainingResult, read_training, write_training
 from olmoearth_nb.model.load import build_modules, read_model_config
 from olmoearth_nb.model.quiet import no_stderr, quiet
-from olmoearth_nb.model.samples import worker_context
 from olmoearth_nb.model.splits import check_split
 from olmoearth_nb.model.trainer import build_trainer
 from olmoearth_nb.model.training_log import Log, TrainingLog, seed_all

@@ -15,9 +15,10 @@ from upath import UPath
 
 from olmoearth_nb.border import describe, foreign_code
 from olmoearth_nb.errors import ConfigError, InferenceError, UnsupportedError
+from olmoearth_nb.model.batches import batches, window_order
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.quiet import quiet
-from olmoearth_nb.model.samples import Sample, WindowStream, batches, check_layers, missing_input, window_order
+from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missing_input
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import open_dataset
 
@@ -38,6 +39,10 @@ class WindowOutcome:
         name: The window's name.
         state: See :data:`WindowState`.
         reason: Why, if it was not written.
+
+    Example:
+        >>> WindowOutcome(group="group_partition_0", name="w", state="failed", reason="no such file").state
+        'failed'
     """
 
     group: str
@@ -134,10 +139,11 @@ class _Run:
 
     def choose(self, windows: Sequence[Window], *, overwrite: bool) -> None:
         """Decides which windows to predict, and in which order."""
-        inputs = dict(self.data.inputs)
+        inputs = {name: data_input for name, data_input in self.data.inputs.items() if not data_input.is_target}
+        targets = {name: data_input for name, data_input in self.data.inputs.items() if data_input.is_target}
         if self.data.split_configs["predict"].get_skip_targets():
-            inputs = {name: data_input for name, data_input in inputs.items() if not data_input.is_target}
-        check_layers(inputs, open_dataset(self.loaded.dataset_path))
+            targets = {}
+        check_layers({**inputs, **targets}, open_dataset(self.loaded.dataset_path))
         chosen: dict[_Key, Window] = {}
         for window in windows:
             key = window.group, window.name
@@ -147,6 +153,9 @@ class _Run:
                 self._settle(window, "skipped", "it has its output already")
             elif reason := missing_input(inputs, window):
                 self._settle(window, "dropped", reason)
+            elif reason := missing_input(targets, window):
+                hint = "a label, which predict_config reads too unless it says skip_targets: true"
+                self._settle(window, "dropped", f"{reason}: {hint}")
             else:
                 chosen[key] = window
         self.todo = sorted(chosen.values(), key=window_order)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import multiprocessing
-import os
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from rslearn.dataset import Dataset, Window
 from rslearn.train.all_crops_dataset import IterableAllCropsDataset, MapAllCropsDataset
 from rslearn.train.data_module import RslearnDataModule
 from rslearn.train.dataset import DataInput, IndexMode, ModelDataset, SplitConfig, check_window
 from rslearn.train.model_context import SampleMetadata
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, InferenceError
@@ -27,12 +22,8 @@ __all__ = [
     "Chunk",
     "Sample",
     "WindowStream",
-    "batches",
     "check_layers",
     "missing_input",
-    "read_chunks",
-    "window_order",
-    "worker_context",
 ]
 
 Sample: TypeAlias = tuple[dict[str, Any], dict[str, Any], SampleMetadata]
@@ -205,109 +196,3 @@ def missing_input(inputs: dict[str, DataInput], window: Window) -> str | None:
     name = next(iter(result.missing_data_input_counts))
     layers = inputs[name].layers
     return f"nothing was materialized for the input {name!r} (layer{'s' * (len(layers) > 1)} {', '.join(layers)})"
-
-
-def read_chunks(stream: WindowStream, num_workers: int | None) -> Iterator[Chunk]:
-    """Chunks of all windows, those of a window together and the windows in order, however many workers read them.
-
-    Args:
-        stream: The windows.
-        num_workers: Worker processes; 0 reads in this one, None takes the configuration's number.
-
-    Raises:
-        InferenceError: If a worker process dies.
-    """
-    # Configurations have numbers for large machines: more than there are cores or windows only cost memory.
-    wanted = stream.num_workers if num_workers is None else num_workers
-    workers = min(wanted, len(stream.windows), os.cpu_count() or 1)
-    if workers == 0:
-        yield from stream
-        return
-    loader: DataLoader[Chunk] = DataLoader(
-        stream, batch_size=None, num_workers=workers, collate_fn=_as_it_is, multiprocessing_context=worker_context()
-    )
-    waiting: defaultdict[int, deque[Chunk]] = defaultdict(deque)
-    current = 0
-    chunks = iter(loader)
-    while True:
-        try:
-            chunk = next(chunks, None)
-        except RuntimeError as error:
-            raise InferenceError(
-                f"A process that reads data has died: {error}.",
-                fix="It may have run out of memory: use fewer workers (num_workers=0 reads in this process).",
-            ) from error
-        if chunk is None:
-            return
-        # What has to wait leaves the memory that it shares with its worker, of which a process has only so much.
-        waiting[chunk.index].append(chunk if chunk.index == current else _copy(chunk))
-        while waiting[current]:
-            ready = waiting[current].popleft()
-            yield ready
-            if ready.last:
-                del waiting[current]
-                current += 1
-
-
-def _copy(chunk: Chunk) -> Chunk:
-    samples = tuple((*copy.deepcopy((inputs, targets)), metadata) for inputs, targets, metadata in chunk.samples)
-    return replace(chunk, samples=samples)
-
-
-def worker_context() -> multiprocessing.context.BaseContext:
-    """How processes that read are started: forked where that is possible.
-
-    Forked ones need no ``__main__`` guard, work in notebooks and have the windows already. They never touch a GPU.
-    """
-    methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("fork" if "fork" in methods else None)
-
-
-def _as_it_is(chunk: Any) -> Any:
-    return chunk
-
-
-def batches(
-    stream: WindowStream, *, size: int, num_workers: int | None, failed: Callable[[int, str], None]
-) -> Iterator[list[tuple[int, Sample]]]:
-    """Batches of samples with their windows' indices, over all windows; rasters of a batch have the same size.
-
-    Args:
-        stream: The windows.
-        size: Samples to a batch.
-        num_workers: See :func:`read_chunks`.
-        failed: Is told the index of a window that can't be read (to its end), and why.
-
-    Raises:
-        InferenceError: If a worker process dies.
-    """
-    batch: list[tuple[int, Sample]] = []
-    for chunk in read_chunks(stream, num_workers):
-        for sample in chunk.samples:
-            if len(batch) == size or (batch and _spatial_shape(batch[0][1]) != _spatial_shape(sample)):
-                yield batch
-                batch = []
-            batch.append((chunk.index, sample))
-        if chunk.error is not None:
-            failed(chunk.index, chunk.error)
-    if batch:
-        yield batch
-
-
-def _spatial_shape(sample: Sample) -> list[tuple[str, tuple[int, ...]]]:
-    """Height and width of each raster input of a sample; numbers of time steps may differ within a batch."""
-    return [
-        (name, tuple(image.shape[-2:]))
-        for name, value in sample[0].items()
-        if isinstance(image := getattr(value, "image", value), torch.Tensor)
-    ]
-
-
-def window_order(window: Window) -> tuple[int, int, str, str]:
-    """Key to sort windows by: those of a size together, so that they fill batches, and else in rslearn's order.
-
-    Args:
-        window: The window.
-    """
-    x0, y0, x1, y1 = window.bounds
-    return x1 - x0, y1 - y0, hashlib.sha256(window.name.encode()).hexdigest(), window.group

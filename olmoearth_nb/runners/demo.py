@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from olmoearth_nb.files import shown_path
 from olmoearth_nb.progress import Progress
 from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
 from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
@@ -37,7 +38,7 @@ class DemoSummary:
                 summary.step.value,
                 ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count),
                 f"{summary.seconds:.1f}",
-                ", ".join(_short(path) for path in summary.files[:3]) + (", …" if len(summary.files) > 3 else ""),
+                ", ".join(str(shown_path(path)) for path in summary.files[:3]) + (", …" if len(summary.files) > 3 else ""),
             )
             for request, summary in self.steps
         ]
@@ -96,10 +97,3 @@ def run_demo(
         )
         steps += [(name, summary) for summary in predicting.run_pipeline()]
     return DemoSummary(steps=tuple(steps), metrics=metrics)
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

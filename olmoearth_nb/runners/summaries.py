@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from olmoearth_nb.files import shown_path
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import StepName
@@ -56,7 +57,7 @@ class StepSummary:
     def _rows(self) -> list[tuple[str, object]]:
         rows: list[tuple[str, object]] = list(self.counts.items())
         rows.append(("seconds", f"{self.seconds:.1f}"))
-        rows += [("file", _shown(path)) for path in self.files[:_SHOWN]]
+        rows += [("file", shown_path(path)) for path in self.files[:_SHOWN]]
         if len(self.files) > _SHOWN:
             rows.append(("file", f"… and {len(self.files) - _SHOWN} more"))
         rows += [("note", note) for note in self.notes]
@@ -81,12 +82,6 @@ class StepSummary:
             "problems": dict(self.problems),
             "notes": list(self.notes),
         }
-
-
-def _shown(path: Path) -> Path:
-    """A path as people write it in the folder they work in; kept notebooks don't tell whose folder that is."""
-    folder = Path.cwd()
-    return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,7 @@ def test_a_folder_is_no_checkpoint(folder: ProjectFolder) -> None:
         f"shapely\nShapely=={SHAPELY}  # a comment\nshapely[extra]>=1 ; python_version > '3'",
         "nowhere-at-all; python_version < '3'",
         "olmoearth-runner==0.1.14\nolmoearth_run",
-        "--extra-index-url https://x\n-e .\n",
+        "--pre\n-e .\n",
         f"shapely=={SHAPELY} \\\n    --hash=sha256:00",
         "-r requirements.txt",
     ],

@@ -1,4 +1,5 @@
 import copy
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import yaml
 from lightning.pytorch import Trainer
 from places import Place
 from rslearn.dataset import Dataset, Window
+from rslearn.train.dataset import ModelDataset
 from rslearn.train.prediction_writer import RslearnWriter
 from upath import UPath
 
@@ -229,6 +231,48 @@ def test_crops_read_one_by_one_give_the_same(place: Callable[..., Place]) -> Non
     assert states(predict_windows(here.load(), here.windows(), overwrite=True, num_workers=2)) == {"written": 6}
     for key, output in here.outputs().items():
         np.testing.assert_array_equal(output, before[key])
+
+
+def test_old_names_mean_the_same(place: Callable[..., Place]) -> None:
+    config = scenes.raster_model_config()
+    here = place(config)
+    add_unlabelled(here.dataset)
+    torch.manual_seed(3)
+    predict_windows(here.load(), here.windows())
+    before = here.outputs()
+    init_args = {"load_all_patches": True, "patch_size": 16, "overlap_ratio": 0.25, "skip_targets": True}
+    config["data"]["init_args"]["predict_config"] = {
+        "class_path": "rslearn.train.dataset.SplitConfig",
+        "init_args": init_args,
+    }
+    config["trainer"]["callbacks"][1]["init_args"]["merger"]["init_args"] = {"padding": 2}
+    here.model_yaml.write_text(yaml.safe_dump(config))
+    torch.manual_seed(3)
+    assert states(predict_windows(here.load(), here.windows(), overwrite=True)) == {"written": 6}
+    for key, output in here.outputs().items():
+        np.testing.assert_array_equal(output, before[key])
+
+
+def test_a_configuration_that_reads_labels_needs_them(place: Callable[..., Place]) -> None:
+    config = scenes.raster_model_config()
+    del config["data"]["init_args"]["predict_config"]["skip_targets"]
+    here = place(config)
+    scenes.add_window(here.dataset, "with", (0, 0, 32, 32), layers=("scene", "label"))
+    scenes.add_window(here.dataset, "without", (0, 0, 32, 32))
+    outcomes = {outcome.name: outcome for outcome in predict_windows(here.load(), here.windows())}
+    assert outcomes["with"].state == "written"
+    assert outcomes["without"].state == "dropped"
+    assert "'label'" in (outcomes["without"].reason or "")
+    assert "skip_targets: true" in (outcomes["without"].reason or "")
+
+
+def test_a_worker_that_dies_is_reported(raster: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: Any) -> None:
+        os._exit(3)
+
+    monkeypatch.setattr(ModelDataset, "get_raw_inputs", die)
+    with pytest.raises(InferenceError, match=r"process that reads data has died.*num_workers=0"):
+        predict_windows(raster.load(), raster.windows(), num_workers=1)
 
 
 def failing(loaded: LoadedModel, spoil: Callable[[list[Any]], None]) -> None:
