@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.errors import OlmoEarthError
     from olmoearth_nb.labels.annotations import make_annotations
     from olmoearth_nb.legend import Legend
+    from olmoearth_nb.maps.preview import preview
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
     from olmoearth_nb.store.materialize import BuildOptions
 
@@ -27,6 +28,7 @@ _HOMES = {
     "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
     "Project": "olmoearth_nb.config",
     "make_annotations": "olmoearth_nb.labels.annotations",
+    "preview": "olmoearth_nb.maps.preview",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Project",
     "__version__",
     "make_annotations",
+    "preview",
 ]
 
 

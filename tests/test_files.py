@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from olmoearth_nb.errors import InputFileError, StorageError
-from olmoearth_nb.files import atomic_path, hash_json, read_json, read_text, write_json, write_text
+from olmoearth_nb.files import atomic_path, hash_json, read_json, read_text, shown_path, write_json, write_text
 
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -47,3 +47,12 @@ def test_reading_names_the_file_and_what_it_is(tmp_path: Path) -> None:
 def test_the_hash_of_json_does_not_depend_on_the_order_of_keys() -> None:
     assert hash_json({"a": 1, "b": [2]}) == hash_json({"b": [2], "a": 1})
     assert hash_json({"a": 1}) != hash_json({"a": 2})
+
+
+def test_paths_are_shown_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "project" / "notebooks"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert shown_path(here / "scratches" / "a.tif") == Path("scratches/a.tif")
+    assert shown_path(tmp_path / "project" / "data") == Path("../data")
+    assert shown_path(tmp_path / "elsewhere") == tmp_path / "elsewhere"

@@ -15,6 +15,7 @@ from olmoearth_nb.config.report import ALL_STEPS, CheckReport, config_error, did
 from olmoearth_nb.config.runconfig import RunConfig, read_run_config
 from olmoearth_nb.config.schema import RUN_CONFIG_NAME
 from olmoearth_nb.errors import ProjectError, UsageError
+from olmoearth_nb.files import shown_path
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import StepName

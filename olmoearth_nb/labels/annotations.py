@@ -47,7 +47,7 @@ _COLUMNS = ("label", "value", "annotations")
 _MOST_SHOWN = 40
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AnnotationFiles:
     """A pair of annotation files that was written; shows itself as a table of the classes.
 
@@ -86,7 +86,7 @@ class AnnotationFiles:
             f"{self.annotations_path.name} and {self.tasks_path.name} in {self.tasks_path.parent}"
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return text_table(_COLUMNS, self._rows(), caption=self._summary())
 
     def _repr_html_(self) -> str:

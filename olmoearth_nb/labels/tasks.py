@@ -31,7 +31,7 @@ _COLUMNS = ("annotations", "number", "note")
 _SHOWN_IDS = 5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AnnotationTasks:
     """What a pair of annotation files holds; shows itself as a table.
 
@@ -85,7 +85,7 @@ class AnnotationTasks:
             rows.append(("annotations left out", self.left_out_count, note))
         return rows
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return text_table(_COLUMNS, self._rows())
 
     def _repr_html_(self) -> str:

@@ -8,15 +8,15 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.transforms import Affine2D, Affine2DBase, ScaledTranslation
+from matplotlib.transforms import Affine2D, Affine2DBase, ScaledTranslation, Transform
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from PIL import Image
 
@@ -27,8 +27,8 @@ from olmoearth_nb.maps.style import ClassColors, Coloring
 __all__ = ["Picture", "add_key_of", "add_legend", "add_scale_bar", "draw_pixels", "key_of", "map_axes", "plain", "unit"]
 
 _DPI = 100
-_WIDEST, _HIGHEST = 5.0, 4.6
-_EXACT_COLORS, _GREYS = 64, 16
+_WIDEST, _HIGHEST = 4.7, 4.2
+_COMMON_COLORS, _GREYS = 48, 16
 _MOST_KEYS, _KEYS_IN_COLUMN = 64, 22
 
 
@@ -41,22 +41,25 @@ class Picture(Figure):
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08)
-        return _compact(buffer)
+        handles = [handle for legend in self.findobj(Legend) for handle in legend.legend_handles]
+        boxes = [handle.get_facecolor() for handle in handles if isinstance(handle, Patch)]
+        return _compact(buffer, np.rint(np.array(boxes, dtype=float).reshape(-1, 4)[:, :3] * 255).astype(int))
 
 
-def _compact(png: io.BytesIO) -> bytes:
+def _compact(png: io.BytesIO, exact: npt.NDArray[np.int64]) -> bytes:
     """The same picture in 256 colours, a third of the size: notebooks are kept with their pictures.
 
-    What most pixels have, classes among them, keeps its exact colour.
+    Colours of the legend, and those that most pixels have, stay exactly as they are.
     """
     picture = Image.open(png).convert("RGB")
     colors, counts = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_counts=True)
-    if len(colors) > _EXACT_COLORS:
-        exact = colors[np.argsort(-counts, kind="stable")[:_EXACT_COLORS]].ravel().tolist()
-        greys = np.repeat(np.linspace(0, 255, _GREYS).round(), 3).astype(int).tolist()  # for the edges of letters
-        others = picture.quantize(256 - _EXACT_COLORS - _GREYS, method=Image.Quantize.MEDIANCUT).getpalette() or []
+    if len(colors) > 256:
+        common = colors[np.argsort(-counts, kind="stable")[:_COMMON_COLORS]]
+        greys = np.repeat(np.linspace(0, 255, _GREYS).round(), 3).reshape(-1, 3)  # for the edges of letters
+        kept = np.vstack([exact[:_MOST_KEYS], common, greys]).astype(int)
+        others = picture.quantize(256 - len(kept), method=Image.Quantize.MEDIANCUT).getpalette() or []
         palette = Image.new("P", (1, 1))
-        palette.putpalette([*exact, *greys, *others][: 3 * 256])
+        palette.putpalette([*kept.ravel().tolist(), *others][: 3 * 256])
         picture = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     out = io.BytesIO()
     picture.save(out, format="png", optimize=True)
@@ -96,31 +99,31 @@ def map_axes(frame: MapFrame, *, title: str = "", ax: Axes | None = None) -> Axe
     ax.tick_params(labelsize=7, colors="#555555", length=3)
     for label in ax.get_yticklabels():
         label.set(rotation=90, va="center")
-    add_scale_bar(ax, frame)
+    add_scale_bar(ax, frame, below=True)
     _add_north(ax, frame)
     return ax
 
 
-def add_scale_bar(ax: Axes, frame: MapFrame) -> None:
-    """Puts a bar of a round length, at most a quarter of the map, into its corner.
+def add_scale_bar(ax: Axes, frame: MapFrame, *, below: bool = False) -> None:
+    """Adds a bar of a round length, at most a quarter of the map.
 
     Args:
         ax: The map.
         frame: Its projection and extent.
+        below: In the margin, where it hides nothing; else in the lower left corner.
     """
     metres = nice_step(frame.width * frame.metres_per_unit, 4)
-    text = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
     bar = AnchoredSizeBar(
         ax.transData,
         metres / frame.metres_per_unit,
-        text,
-        "lower left",
-        pad=0.35,
-        borderpad=0.5,
+        f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m",
+        "upper right" if below else "lower left",
+        pad=0.0 if below else 0.35,
+        borderpad=0.0 if below else 0.5,
         sep=3,
-        frameon=True,
-        size_vertical=0,
+        frameon=not below,
         fontproperties={"size": 7},
+        **({"bbox_to_anchor": (0, -20), "bbox_transform": _points_from(ax, 1, 0)} if below else {}),
     )
     bar.size_bar.get_children()[0].set(linewidth=2, edgecolor="#222222")
     bar.patch.set(alpha=0.8, linewidth=0)
@@ -128,24 +131,27 @@ def add_scale_bar(ax: Axes, frame: MapFrame) -> None:
 
 
 def _add_north(ax: Axes, frame: MapFrame) -> None:
-    # Points from the upper right corner of the map.
-    corner = (
-        Affine2D().scale(1 / 72) + ax.figure.dpi_scale_trans + ScaledTranslation(1, 1, cast(Affine2DBase, ax.transAxes))
-    )
-    middle, along = np.array([-16.0, -20.0]), np.array(frame.north) * 10
-    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    """An arrow in the margin below the map."""
+    origin = _points_from(ax, 0, 0)
+    middle, along = np.array([4.0, -26.0]), np.array(frame.north) * 8
     ax.annotate(
         "N",
         xy=tuple(middle + along),
         xytext=tuple(middle - along),
-        xycoords=corner,
-        textcoords=corner,
+        xycoords=origin,
+        textcoords=origin,
         fontsize=8,
         ha="center",
         va="center",
-        path_effects=halo,
-        arrowprops={"arrowstyle": "-|>", "color": "#222222", "linewidth": 1.2, "path_effects": halo},
+        arrowprops={"arrowstyle": "-|>", "color": "#222222", "linewidth": 1.2},
         annotation_clip=False,
+    )
+
+
+def _points_from(ax: Axes, x: float, y: float) -> Transform:
+    """Points (1/72 inch) from a place in the axes, 0..1."""
+    return (
+        Affine2D().scale(1 / 72) + ax.figure.dpi_scale_trans + ScaledTranslation(x, y, cast(Affine2DBase, ax.transAxes))
     )
 
 

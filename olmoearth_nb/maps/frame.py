@@ -34,6 +34,7 @@ Tick: TypeAlias = tuple[float, str]
 WGS84: CRS = WGS84_PROJECTION.crs
 _GEOD = Geod(ellps="WGS84")
 _MARGIN = 0.04
+_SLIMMEST = 0.3
 # A map of a single point shows about this much around it, degrees.
 _LEAST_DEGREES = 0.0005
 # Two to five of them on an edge.
@@ -157,10 +158,12 @@ def frame_around(shapes: Shapes) -> MapFrame:
     west, south = boxes[:, :2].min(axis=0).tolist()
     east, north = boxes[:, 2:].max(axis=0).tolist()
     shrink = max(math.cos(math.radians((south + north) / 2)), 0.01)
-    # The same margin in metres on all sides, and no map that is a line.
-    margin = max(_MARGIN * max(north - south, (east - west) * shrink), _LEAST_DEGREES)
+    # The same margin on all sides in metres, and more where the map would be a strip.
+    tall, wide = north - south, (east - west) * shrink
+    margin = max(_MARGIN * max(tall, wide), _LEAST_DEGREES)
+    up, aside = (margin + max(0.0, (_SLIMMEST * other - own) / 2) for own, other in ((tall, wide), (wide, tall)))
     return MapFrame(
-        WGS84, (west - margin / shrink, max(south - margin, -90.0), east + margin / shrink, min(north + margin, 90.0))
+        WGS84, (west - aside / shrink, max(south - up, -90.0), east + aside / shrink, min(north + up, 90.0))
     )
 
 

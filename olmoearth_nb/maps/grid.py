@@ -17,15 +17,19 @@ from rslearn.utils.geometry import Projection
 
 from olmoearth_nb.errors import GeometryError
 from olmoearth_nb.maps.frame import Bounds, MapFrame
+from olmoearth_nb.maps.mercator import MERCATOR, WORLD, mercator_extent
 from olmoearth_nb.types import PixelBounds
 
-__all__ = ["Grid", "Pixels", "Place", "extent_in", "grid_over", "mosaic", "pixel_transform"]
+__all__ = ["Block", "Grid", "Pixels", "Place", "extent_in", "grid_over", "mosaic", "pixel_transform"]
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 """Shape (C, H, W); NaN where there is nothing."""
 
 Place: TypeAlias = tuple[Projection, PixelBounds]
 """Where pixels lie."""
+
+Block: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a grid."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Grid:
         x0, y0, x1, y1 = self.bounds
         return MapFrame(self.projection.crs, (x0 * xres, y1 * yres, x1 * xres, y0 * yres))
 
-    def block(self, left: float, bottom: float, right: float, top: float) -> tuple[slice, slice] | None:
+    def block(self, left: float, bottom: float, right: float, top: float) -> Block | None:
         """Rows and columns that a box in CRS units touches, or None.
 
         Args:
@@ -73,6 +77,20 @@ class Grid:
         columns = slice(max(0, int(np.floor(left / xres + 1e-6)) - x0), min(x1, int(np.ceil(right / xres - 1e-6))) - x0)
         rows = slice(max(0, int(np.floor(top / yres + 1e-6)) - y0), min(y1, int(np.ceil(bottom / yres - 1e-6))) - y0)
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+    def block_of(self, projection: Projection, bounds: PixelBounds) -> Block | None:
+        """Rows and columns that a pixel box touches, or None.
+
+        Args:
+            projection: Projection of the box.
+            bounds: Whole pixels.
+        """
+        if self.projection.crs != MERCATOR:
+            return self.block(*extent_in(projection, bounds, self.projection.crs))
+        left, bottom, right, top = mercator_extent(projection, bounds)
+        # Around the antimeridian the grid may lie once around the globe from the box.
+        turns = (self.block(left + turn * WORLD, bottom, right + turn * WORLD, top) for turn in (0, 1, -1))
+        return next((block for block in turns if block is not None), None)
 
     def block_transform(self, rows: slice, columns: slice) -> Affine:
         """Column and row of a block -> CRS units.
@@ -161,23 +179,37 @@ def mosaic(
     """
     out = np.full((count, *grid.shape), np.nan, dtype=np.float32)
     for projection, bounds, pixels in tiles:
-        block = grid.block(*extent_in(projection, bounds, grid.projection.crs))
+        block = grid.block_of(projection, bounds)
         if block is None:
             continue
-        rows, columns = block
-        warped = np.full((count, rows.stop - rows.start, columns.stop - columns.start), np.nan, dtype=np.float32)
-        rasterio.warp.reproject(
-            pixels,
-            warped,
-            src_transform=pixel_transform(projection, bounds),
-            src_crs=projection.crs,
-            src_nodata=np.nan,
-            dst_transform=grid.block_transform(rows, columns),
-            dst_crs=grid.projection.crs,
-            dst_nodata=np.nan,
-            resampling=resampling,
-        )
-        target = out[:, rows, columns]
+        warped = _warped(grid, block, (projection, bounds), pixels, resampling)
+        if resampling != Resampling.nearest:
+            # A mean reaches over the edge; what is data ends where the pixels do.
+            there = np.isfinite(pixels).any(axis=0, keepdims=True)
+            sharp = _warped(grid, block, (projection, bounds), np.where(there, np.float32(1), np.float32(np.nan)))
+            warped[:, np.isnan(sharp[0])] = np.nan
+        target = out[:, *block]
         free = np.isnan(target).all(axis=0)
         target[:, free] = warped[:, free]
     return out
+
+
+def _warped(
+    grid: Grid, block: Block, place: Place, pixels: Pixels, resampling: Resampling = Resampling.nearest
+) -> Pixels:
+    """Pixels of a window on a block of a grid."""
+    projection, bounds = place
+    rows, columns = block
+    warped = np.full((len(pixels), rows.stop - rows.start, columns.stop - columns.start), np.nan, dtype=np.float32)
+    rasterio.warp.reproject(
+        pixels,
+        warped,
+        src_transform=pixel_transform(projection, bounds),
+        src_crs=projection.crs,
+        src_nodata=np.nan,
+        dst_transform=grid.block_transform(rows, columns),
+        dst_crs=grid.projection.crs,
+        dst_nodata=np.nan,
+        resampling=resampling,
+    )
+    return warped

@@ -22,7 +22,7 @@ from olmoearth_nb.maps.results import read_geotiffs
 from olmoearth_nb.maps.shapes import OUTLINE, RequestSource, ShapeStyle, draw_shapes, request_shapes
 from olmoearth_nb.maps.style import REQUEST_COLOR, coloring_of, colors_for, painted
 
-__all__ = ["plot_prediction"]
+__all__ = ["plot_prediction", "raster_field"]
 
 _VECTOR_SUFFIXES = {".geojson", ".json"}
 
@@ -57,7 +57,7 @@ def plot_prediction(
         if len(paths) > 1:
             raise UsageError("Vector results are one file.", found=f"{len(paths)} files")
         return _plot_features(paths[0], legend, field, outlines, ax)
-    named = _raster_field(legend, field)
+    named = raster_field(legend, field)
     grid, pixels = read_geotiffs(paths, band=(named.band_index if named else None) or 1)
     coloring = coloring_of(pixels, named)
     ax = map_axes(grid.frame, title=named.property_name if named else paths[0].name, ax=ax)
@@ -67,7 +67,16 @@ def plot_prediction(
     return cast(Figure, ax.get_figure(root=True))
 
 
-def _raster_field(legend: Legend | None, field: str | None) -> ClassLegend | RangeLegend | None:
+def raster_field(legend: Legend | None, field: str | None) -> ClassLegend | RangeLegend | None:
+    """The field of a legend that a raster is coloured by.
+
+    Args:
+        legend: The project's legend.
+        field: Its name; the first one if None.
+
+    Raises:
+        UsageError: If there is no such field.
+    """
     fields: list[ClassLegend | RangeLegend] = [*legend.classes, *legend.ranges] if legend is not None else []
     if field is None:
         return fields[0] if fields else None

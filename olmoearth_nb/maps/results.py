@@ -16,15 +16,15 @@ from rslearn.utils.geometry import Projection
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, UsageError
-from olmoearth_nb.maps.grid import Grid, Pixels, Place, extent_in, grid_over
+from olmoearth_nb.maps.grid import Grid, Pixels, Place, grid_over
 
-__all__ = ["read_geotiffs"]
+__all__ = ["geotiff_place", "read_geotiffs"]
 
 
 def read_geotiffs(
-    paths: Sequence[str | PathLike[str]], *, band: int = 1, max_pixels: int = 1200
+    paths: Sequence[str | PathLike[str]], *, band: int = 1, max_pixels: int = 1200, grid: Grid | None = None
 ) -> tuple[Grid, Pixels]:
-    """One band of several GeoTIFFs on one grid, in the projection that most of them have.
+    """One band of several GeoTIFFs on one grid.
 
     Overviews are used where a file has them; where files overlap, the first one with data wins.
 
@@ -32,6 +32,7 @@ def read_geotiffs(
         paths: The files.
         band: Counted from 1.
         max_pixels: Largest width and height of the grid.
+        grid: Where to; one in the projection that most of the files have if None.
 
     Returns:
         The grid, and pixels of shape (1, H, W) with NaN where there is nothing.
@@ -43,15 +44,25 @@ def read_geotiffs(
     files = [Path(path) for path in paths]
     if not files:
         raise InputFileError("There is no GeoTIFF to show.", fix="Run the steps up to runner.combine() first.")
-    grid = grid_over([_place(path, band) for path in files], max_pixels=max_pixels)
+    places = [geotiff_place(path, band) for path in files]
+    grid = grid or grid_over(places, max_pixels=max_pixels)
     out = np.full((1, *grid.shape), np.nan, dtype=np.float32)
-    for path in files:
-        _read_into(out[0], grid, path, band)
+    for path, place in zip(files, places, strict=True):
+        _read_into(out[0], grid, path, place, band)
     return grid, out
 
 
-def _place(path: Path, band: int) -> Place:
-    """Projection and pixel bounds of a file, of which only the extent and the resolution count."""
+def geotiff_place(path: Path, band: int = 1) -> Place:
+    """Projection and pixel bounds of a file, of which only the extent and the resolution count.
+
+    Args:
+        path: A GeoTIFF.
+        band: A band that it should have, counted from 1.
+
+    Raises:
+        InputFileError: If it can't be read or has no projection.
+        UsageError: If it has no such band.
+    """
     with _opened(path) as source:
         if source.crs is None:
             raise InputFileError("The GeoTIFF has no projection.", where=str(path), expected="a CRS")
@@ -65,10 +76,10 @@ def _place(path: Path, band: int) -> Place:
         return Projection(source.crs, xres, -yres), (bounds[0], bounds[1], bounds[2], bounds[3])
 
 
-def _read_into(out: npt.NDArray[np.float32], grid: Grid, path: Path, band: int) -> None:
+def _read_into(out: npt.NDArray[np.float32], grid: Grid, path: Path, place: Place, band: int) -> None:
     """Fills what is free in the file's part of the grid."""
-    projection, bounds = _place(path, band)
-    block = grid.block(*extent_in(projection, bounds, grid.projection.crs))
+    bounds = place[1]
+    block = grid.block_of(*place)
     if block is None:
         return
     rows, columns = block

@@ -90,7 +90,7 @@ def category_name(value: object) -> str:
 
 
 def _natural(name: str) -> tuple[str, int, str]:
-    """So that partition_10 comes after partition_9."""
+    """So that partition_10 comes after partition_9, and 10 after 9."""
     stem = name.rstrip("0123456789")
     return stem, int(name[len(stem) :] or -1), name
 
@@ -161,7 +161,9 @@ def coloring_of(
         found[class_value(value)] = found.get(class_value(value), 0) + count
     colors = legend.colors_of(found)
     order = {id(entry): place for place, entry in enumerate(legend.entries)}
-    ordered = sorted(found, key=lambda value: (order.get(id(legend.entry_of(value)), len(order)), str(value)))
+    ordered = sorted(
+        found, key=lambda value: (order.get(id(legend.entry_of(value)), len(order)), *_natural(str(value)))
+    )
     return ClassColors(
         name=legend.property_name,
         colors={value: colors[value] for value in ordered},

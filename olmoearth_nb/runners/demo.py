@@ -38,7 +38,8 @@ class DemoSummary:
                 summary.step.value,
                 ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count),
                 f"{summary.seconds:.1f}",
-                ", ".join(str(shown_path(path)) for path in summary.files[:3]) + (", …" if len(summary.files) > 3 else ""),
+                ", ".join(str(shown_path(path)) for path in summary.files[:3])
+                + (", …" if len(summary.files) > 3 else ""),
             )
             for request, summary in self.steps
         ]

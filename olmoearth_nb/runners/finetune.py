@@ -39,6 +39,7 @@ from olmoearth_nb.store.workspace import OUTPUT_LAYER, FineTuneWorkspace, make_f
 from olmoearth_nb.types import DataSplitType, StepName, WindowSpec
 
 if TYPE_CHECKING:
+    from olmoearth_nb.maps.view import MapView
     from olmoearth_nb.model.finetune import TrainingResult
 
 __all__ = ["OlmoEarthRunFineTuneRunner"]
@@ -331,6 +332,37 @@ class OlmoEarthRunFineTuneRunner:
     def plot(self) -> FineTunePlots:
         """Pictures of what there is by now: ``runner.plot.labels()``, ``runner.plot.training()`` and others."""
         return FineTunePlots(self)
+
+    def map(
+        self,
+        *,
+        color_by: str | None = None,
+        bands: str | Sequence[str] | None = None,
+        layer: str | None = None,
+        time_step: int = 0,
+        percentiles: tuple[float, float] = (2.0, 98.0),
+        colormap: str = "gray",
+    ) -> MapView:
+        """A live map of what there is by now, for looking and picking windows: ``runner.map().selected``.
+
+        Args:
+            color_by: Column of ``runner.windows()`` to colour windows by; ``split`` if None.
+            bands: Names of the bands of imagery: one, or three as red, green and blue; natural colours if None.
+            layer: Layer of dataset.json; the first one with imagery if None.
+            time_step: Which image of a series, counted from 0.
+            percentiles: What becomes darkest and brightest.
+            colormap: Name of a matplotlib colormap, for one band.
+
+        Raises:
+            MissingDependencyError: If leafmap is not installed.
+            UsageError: If there is no such column, layer or band.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.maps.preview import build_map
+        from olmoearth_nb.runners.maps import finetune_layers
+
+        view = ImageryView(layer=layer, bands=bands, time_step=time_step, percentiles=percentiles, colormap=colormap)
+        return build_map(finetune_layers(self, color_by=color_by, view=view))
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""

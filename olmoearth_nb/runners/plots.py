@@ -13,6 +13,7 @@ from rslearn.dataset import Window
 from olmoearth_nb.errors import MissingStepError, UsageError
 from olmoearth_nb.runners.base import Ids
 from olmoearth_nb.runners.frames import plan_frame
+from olmoearth_nb.runners.maps import labels_of
 from olmoearth_nb.store.windows import as_window
 from olmoearth_nb.store.workspace import OUTPUT_LAYER
 
@@ -259,15 +260,7 @@ class FineTunePlots:
         return plot_training(training.history, monitor=training.monitor, best_score=training.best_score)
 
     def _labels(self, label: str | None) -> LabelView:
-        from olmoearth_nb.maps.static import LabelView
-
-        preparer = self._runner.components.window_preparer()
-        return LabelView(
-            layer=self._runner.scratch.window_prep.label_layer,
-            name=label,
-            nodata=getattr(preparer, "nodata_value", None),
-            legend=self._runner.project.legend,
-        )
+        return labels_of(self._runner, label)
 
 
 def _pick(windows: Sequence[Window], name: str | None) -> Window:

@@ -41,6 +41,7 @@ from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace
 from olmoearth_nb.types import StepName
 
 if TYPE_CHECKING:
+    from olmoearth_nb.maps.view import MapView
     from olmoearth_nb.model.load import LoadedModel
 
 __all__ = ["OlmoEarthRunPredictRunner"]
@@ -382,6 +383,39 @@ class OlmoEarthRunPredictRunner:
     def plot(self) -> PredictPlots:
         """Pictures of what there is by now: ``runner.plot.windows()``, ``runner.plot.imagery()`` and others."""
         return PredictPlots(self)
+
+    def map(
+        self,
+        ids: Ids = None,
+        *,
+        color_by: str | None = None,
+        bands: str | Sequence[str] | None = None,
+        layer: str | None = None,
+        time_step: int = 0,
+        percentiles: tuple[float, float] = (2.0, 98.0),
+        colormap: str = "gray",
+    ) -> MapView:
+        """A live map of what there is by now, for looking and picking windows: ``runner.map().selected``.
+
+        Args:
+            ids: One partition id, several, or None for all.
+            color_by: Column of ``runner.windows()`` to colour windows by; ``state`` if None.
+            bands: Names of the bands of imagery: one, or three as red, green and blue; natural colours if None.
+            layer: Layer of dataset.json; the first one with imagery if None.
+            time_step: Which image of a series, counted from 0.
+            percentiles: What becomes darkest and brightest.
+            colormap: Name of a matplotlib colormap, for one band.
+
+        Raises:
+            MissingDependencyError: If leafmap is not installed.
+            UsageError: If there is no such partition, column, layer or band.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.maps.preview import build_map
+        from olmoearth_nb.runners.maps import prediction_layers
+
+        view = ImageryView(layer=layer, bands=bands, time_step=time_step, percentiles=percentiles, colormap=colormap)
+        return build_map(prediction_layers(self, ids, color_by=color_by, view=view))
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""

@@ -34,7 +34,7 @@ STALE = "made from other files"
 """State of every step of a scratch that belongs to another request, configuration or annotations."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StepSummary:
     """What a step did.
 
@@ -61,12 +61,16 @@ class StepSummary:
         if len(self.files) > _SHOWN:
             rows.append(("file", f"… and {len(self.files) - _SHOWN} more"))
         rows += [("note", note) for note in self.notes]
-        rows += [(name, reason) for name, reason in list(self.problems.items())[:_SHOWN]]
-        if len(self.problems) > _SHOWN:
-            rows.append(("…", f"and {len(self.problems) - _SHOWN} more, see .problems"))
+        alike: dict[str, list[str]] = {}
+        for name, reason in self.problems.items():
+            alike.setdefault(reason, []).append(name)
+        for reason, names in list(alike.items())[:_SHOWN]:
+            rows.append((names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", reason))
+        if len(alike) > _SHOWN:
+            rows.append(("…", f"and {len(alike) - _SHOWN} other reasons, see .problems"))
         return rows
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return text_table((self.step.value, ""), self._rows())
 
     def _repr_html_(self) -> str:
@@ -84,7 +88,7 @@ class StepSummary:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PartitionSummary(StepSummary, Sequence[str]):
     """The partitions of a request; as a sequence, their ids in order.
 
@@ -108,27 +112,27 @@ class PartitionSummary(StepSummary, Sequence[str]):
         return super().to_dict() | {"partition_ids": list(self.partitions)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PrepareSummary(StepSummary):
     """Labelled windows made of annotation tasks; ``problems`` names tasks and annotations left out."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BuildSummary(StepSummary):
     """Windows whose imagery was built, was there already, or is missing with the reason."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class InferenceSummary(StepSummary):
     """Windows that were predicted, were there already, or failed with the reason."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PostprocessSummary(StepSummary):
     """Partitions whose window results were postprocessed and merged."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PredictionResult(StepSummary):
     """The combined result of a request.
 
@@ -155,7 +159,7 @@ class PredictionResult(StepSummary):
         return plot_prediction(self.files, self.legend, field=field)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TrainingSummary(StepSummary):
     """A training.
 
@@ -188,7 +192,7 @@ class TrainingSummary(StepSummary):
         return [*super()._rows(), *score]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Status:
     """How far a scratch is, step by step.
 
@@ -201,7 +205,7 @@ class Status:
     def __getitem__(self, step: str) -> str:
         return self.steps[StepName(step)]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return text_table(("step", "state"), [(step.value, state) for step, state in self.steps.items()])
 
     def _repr_html_(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 from rslearn.dataset import Dataset, Window
+from rslearn.dataset.storage.file import FileWindowStorage
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, StorageError
@@ -95,8 +97,17 @@ def completed_layers(dataset: Dataset, keys: Iterable[WindowKey], layers: Sequen
         keys: Group and name of each window.
         layers: Layer names.
     """
+    storage = dataset.storage
+    if type(storage) is not FileWindowStorage or not isinstance(storage.path, Path):
+        for group, name in keys:
+            yield [storage.is_layer_completed(group, name, layer) for layer in layers]
+        return
+    # What rslearn asks of the folder, without building six paths a question (13,000 windows: 0.3 s instead of 2.5 s).
+    root = str(storage.path)
     for group, name in keys:
-        yield [dataset.storage.is_layer_completed(group, name, layer) for layer in layers]
+        folder = f"{root}/windows/{group}/{name}/layers"
+        there = os.path.exists(folder)  # noqa: PTH110  # a path object takes longer than the question
+        yield [there and os.path.exists(f"{folder}/{layer}/completed") for layer in layers]  # noqa: PTH110
 
 
 def read_failures(path: Path) -> dict[WindowKey, str]:
@@ -161,16 +172,23 @@ def window_frame(rows: Sequence[WindowRow], columns: Sequence[str]) -> gpd.GeoDa
     """
     boxes = np.array([row.bounds for row in rows], dtype=np.int64).reshape(-1, 4)
     outlines = np.empty(len(rows), dtype=object)
-    by_projection: dict[Any, list[int]] = {}
-    for index, row in enumerate(rows):
-        by_projection.setdefault(row.projection, []).append(index)
-    crs_names = {projection: projection.crs.to_string() for projection in by_projection}
-    for projection, indices in by_projection.items():
+    # Each object is hashed once: that writes its CRS out (100,000 windows of one projection: 2 s).
+    distinct: dict[Any, Any] = {}
+    same = {id(row.projection): row.projection for row in rows}
+    same = {key: distinct.setdefault(projection, projection) for key, projection in same.items()}
+    projections = [same[id(row.projection)] for row in rows]
+    by_projection: dict[int, list[int]] = {}
+    for index, projection in enumerate(projections):
+        by_projection.setdefault(id(projection), []).append(index)
+    crs_names: dict[int, str] = {}
+    for key, indices in by_projection.items():
+        projection = projections[indices[0]]
+        crs_names[key] = projection.crs.to_string()
         outlines[indices] = wgs84_outlines(projection, boxes[indices].astype(float))
     data: dict[str, Any] = {"name": [row.key[1] for row in rows], "group": [row.key[0] for row in rows]}
     data |= {column: [row.columns.get(column) for row in rows] for column in columns}
     data |= {name: boxes[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))}
-    data["crs"] = [crs_names[row.projection] for row in rows]
+    data["crs"] = [crs_names[id(projection)] for projection in projections]
     data["resolution"] = [abs(row.projection.x_resolution) for row in rows]
     for i, name in enumerate(("start", "end")):
         times = pd.Series([row.time_range[i] if row.time_range else None for row in rows], dtype=object)

@@ -1,0 +1,187 @@
+"""Live maps in notebooks: the only place that knows leafmap."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from olmoearth_nb.errors import GeometryError, MissingDependencyError
+from olmoearth_nb.legend import Legend
+from olmoearth_nb.maps.frame import Bounds
+from olmoearth_nb.maps.imagery import ImageryView
+from olmoearth_nb.maps.keys import legend_html
+from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer, arranged, lonlat_bounds
+from olmoearth_nb.maps.mercator import WORLD, to_mercator
+from olmoearth_nb.maps.things import layers_of
+
+if TYPE_CHECKING:
+    from olmoearth_nb.maps.view import MapView
+
+__all__ = ["build_map", "preview"]
+
+_HEIGHT = 480
+# A map is seldom narrower in a notebook.
+_WIDTH = 640
+_FILLED = 0.9
+_MAX_ZOOM = 20
+_TILE_PIXELS = 256
+# Leaflet has tiles at 200 and shapes at 400; layers arrive in any order, panes keep theirs.
+_PANES = {f"olmoearth-{kind.name.lower()}": {"zIndex": 300 + 10 * kind} for kind in LayerKind}
+
+
+def preview(
+    thing: object, *, legend: Legend | None = None, by: str | None = None, view: ImageryView | None = None
+) -> MapView:
+    """A live map of any single thing.
+
+    Args:
+        thing: A request or its file, a plan or partitions, a windows table, one window, GeoTIFFs, a vector result, the
+            result of a prediction, or annotation tasks.
+        legend: What the values of labels and results mean.
+        by: What to colour by: column of a windows table, field or property of results, label of annotations.
+        view: Bands, time step and stretch of imagery.
+
+    Raises:
+        UsageError: If it is none of these.
+        InputFileError: If a file can't be read.
+        MissingDependencyError: If leafmap is not installed.
+    """
+    return build_map(layers_of(thing, legend=legend, by=by, view=view))
+
+
+def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
+    """A live map of layers, in their fixed order whatever the order given.
+
+    Args:
+        layers: At least one with something on it.
+        height: In pixels.
+
+    Raises:
+        GeometryError: If there is nothing to show.
+        MissingDependencyError: If leafmap is not installed.
+    """
+    libraries = _libraries()
+    from olmoearth_nb.maps.view import MapView, MapWidgets
+
+    ipyleaflet, ipywidgets = libraries.ipyleaflet, libraries.ipywidgets
+    ordered = arranged(layers)
+    bounds = lonlat_bounds(ordered)
+    if bounds is None:
+        raise GeometryError("There is nothing to draw a map of.", expected="at least one geometry or raster")
+    before = set(_all_widgets(ipywidgets))
+    centre, zoom = _centre_and_zoom(bounds, height)
+    live = libraries.leafmap.Map(
+        center=centre,
+        zoom=zoom,
+        height=f"{height}px",
+        panes=_PANES,
+        toolbar_control=False,
+        draw_control=False,
+        fullscreen_control=False,
+    )
+    shown = [_leaflet_layer(ipyleaflet, layer) for layer in ordered]
+    selection = ipyleaflet.GeoJSON(data={"type": "FeatureCollection", "features": []}, name="selected window")
+    info, message = ipywidgets.HTML(), ipywidgets.HTML()
+    panels = _panels(libraries, ordered, shown, live.layers[0], info)
+    live.layers = (*live.layers, *shown, selection)
+    live.controls = (*live.controls, *panels)
+    root = ipywidgets.VBox([live, message])
+    owned = tuple(widget for key, widget in _all_widgets(ipywidgets).items() if key not in before)
+    widgets = MapWidgets(
+        root=root, map=live, layers=tuple(shown), info=info, message=message, selection=selection, owned=owned
+    )
+    return MapView(ordered, widgets)
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """The map libraries, imported when the first map is made: leafmap takes some seconds."""
+
+    leafmap: ModuleType
+    ipyleaflet: ModuleType
+    ipywidgets: ModuleType
+
+
+def _libraries() -> Libraries:
+    try:
+        import ipyleaflet
+        import ipywidgets
+
+        # The package itself picks another map, which needs the network, in some places; this one is always the same.
+        from leafmap import leafmap
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Live maps need leafmap: {error}.",
+            fix="pip install 'olmoearth-nb[notebook]', or draw with runner.plot, which needs no browser.",
+        ) from error
+    return Libraries(leafmap, ipyleaflet, ipywidgets)
+
+
+def _all_widgets(ipywidgets: ModuleType) -> dict[str, Any]:
+    # leafmap and ipyleaflet make widgets of their own (styles, layouts), which nobody else closes.
+    found: dict[str, Any] = ipywidgets.widgets.widget._instances
+    return dict(found)
+
+
+def _centre_and_zoom(bounds: Bounds, height: int) -> tuple[tuple[float, float], int]:
+    """Where to look; fitting to bounds does nothing before a map is displayed."""
+    west, south, east, north = bounds
+    (left, bottom), (right, top) = to_mercator(np.array([(west, south), (east, north)])).tolist()
+    wanted = max((right - left) / (_WIDTH * _FILLED), (top - bottom) / (height * _FILLED), 1e-3)
+    zoom = math.floor(math.log2(WORLD / _TILE_PIXELS / wanted))
+    return ((south + north) / 2, (west + east) / 2), max(1, min(zoom, _MAX_ZOOM))
+
+
+def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
+    """A layer of the map: shapes where they are few, a picture of them where they are many."""
+    name = html.escape(layer.name)
+    # Shapes can't be hidden before they are displayed; a picture can.
+    if isinstance(layer, ShapeLayer) and layer.shown and layer.outlines is not None:
+        hover = {"fillOpacity": min(layer.fill + 0.2, 1.0)}
+        return ipyleaflet.GeoJSON(data=layer.geojson(), hover_style=hover, point_style={"radius": 5}, name=name)
+    picture = layer.picture
+    return ipyleaflet.ImageOverlay(
+        url=picture.data_uri(),
+        bounds=picture.corners,
+        opacity=layer.opacity,
+        pane=_pane(layer.kind),
+        name=name,
+        visible=layer.shown,
+    )
+
+
+def _panels(libraries: Libraries, layers: Sequence[Layer], shown: Sequence[Any], base: Any, info: Any) -> list[Any]:
+    """Controls on the map: which layers, the legend, and what is under the mouse."""
+    ipyleaflet, ipywidgets = libraries.ipyleaflet, libraries.ipywidgets
+    named = [*((layer.name, widget) for layer, widget in zip(layers, shown, strict=True))]
+    rows = [_switch(ipywidgets, name, widget) for name, widget in [*reversed(named), ("base map", base)]]
+    switches = ipywidgets.Accordion(children=[ipywidgets.VBox(rows)], titles=("layers",), selected_index=None)
+    legend = legend_html(layers)
+    placed = [("topright", switches), ("bottomleft", info)]
+    placed += [("bottomright", ipywidgets.HTML(legend))] if legend else []
+    return [
+        ipyleaflet.WidgetControl(widget=widget, position=position, transparent_bg=True) for position, widget in placed
+    ]
+
+
+def _switch(ipywidgets: ModuleType, name: str, layer: Any) -> Any:
+    """A line of the layers panel; it works without a kernel too, in an exported page."""
+    box = ipywidgets.Checkbox(value=layer.visible, description=name, indent=False, layout={"width": "200px"})
+    ipywidgets.jslink((box, "value"), (layer, "visible"))
+    if not hasattr(layer, "opacity"):
+        return box
+    slider = ipywidgets.FloatSlider(
+        value=layer.opacity, min=0, max=1, step=0.05, readout=False, layout={"width": "90px"}, tooltip="opacity"
+    )
+    ipywidgets.jslink((slider, "value"), (layer, "opacity"))
+    return ipywidgets.HBox([box, slider])
+
+
+def _pane(kind: LayerKind) -> str:
+    return f"olmoearth-{kind.name.lower()}"

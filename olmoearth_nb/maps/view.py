@@ -1,0 +1,214 @@
+"""A live map that code can read and set: what is selected, what is under the mouse, and its three faces."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+import traitlets
+from matplotlib.figure import Figure
+
+from olmoearth_nb.border import foreign_code
+from olmoearth_nb.errors import OlmoEarthError, UsageError
+from olmoearth_nb.maps.keys import PANEL
+from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer
+from olmoearth_nb.maps.twin import draw_layers
+
+__all__ = ["MapView", "MapWidgets"]
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+# So many pixels beside a window a click still means it.
+_REACH_PIXELS = 6
+_TILE_PIXELS = 256
+_NOTHING: dict[str, Any] = {"type": "FeatureCollection", "features": []}
+_SELECTED = {"color": "#ff00c8", "weight": 3, "fillOpacity": 0.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapWidgets:
+    """The widgets of a live map.
+
+    Attributes:
+        root: What is displayed.
+        map: The leafmap map.
+        layers: Those of the map, one for each of ours.
+        info: Says what is under the mouse.
+        message: Says what went wrong, under the map.
+        selection: The outline of the selected window.
+        owned: All widgets that were made for the map.
+    """
+
+    root: Any
+    map: Any
+    layers: tuple[Any, ...]
+    info: Any
+    message: Any
+    selection: Any
+    owned: tuple[Any, ...]
+
+
+class MapView(traitlets.HasTraits):
+    """A map of layers; the last expression of a cell shows it.
+
+    Args:
+        layers: Its layers, in their order from below.
+        widgets: Its widgets.
+
+    Attributes:
+        selected: Name of the selected window, or None; may be set.
+        layers: Its layers.
+        map: The leafmap map, for whatever else leafmap can do.
+    """
+
+    selected = traitlets.Unicode(None, allow_none=True)
+
+    def __init__(self, layers: Sequence[Layer], widgets: MapWidgets) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        self.map = widgets.map
+        self._widgets = widgets
+        self._windows = _windows_of(layers)
+        self._names = _names_of(self._windows)
+        self._index = {name: index for index, name in enumerate(self._names)}
+        self._hovered: tuple[tuple[int, int], ...] = ()
+        self._callbacks: list[Callable[[str | None], object]] = []
+        widgets.map.on_interaction(self._on_interaction)
+
+    # ---- selecting -------------------------------------------------------------------------------------------
+
+    def on_select(self, callback: Callable[[str | None], object]) -> None:
+        """Calls back with the name of a window when it is selected; what that raises is shown under the map.
+
+        Args:
+            callback: Gets the name, or None when nothing is selected any more.
+        """
+        self._callbacks.append(callback)
+
+    @traitlets.validate("selected")
+    def _known(self, proposal: Any) -> str | None:
+        name: str | None = proposal["value"]
+        if name is not None and name not in self._index:
+            raise UsageError("There is no such window on the map.", found=repr(name))
+        return name
+
+    @traitlets.observe("selected")
+    def _show_selected(self, change: Any) -> None:
+        name: str | None = change["new"]
+        self._widgets.selection.data = _NOTHING if name is None else self._outline(name)
+        self._widgets.message.value = ""
+        for callback in self._callbacks:
+            try:
+                with foreign_code(UsageError, "A callback of the map failed"):
+                    callback(name)
+            except OlmoEarthError as error:
+                style = "color:#b00020;white-space:pre-wrap"
+                self._widgets.message.value = f'<pre style="{style}">{html.escape(str(error))}</pre>'
+
+    def _outline(self, name: str) -> dict[str, Any]:
+        if self._windows is None:
+            return _NOTHING
+        shape = shapely.geometry.mapping(self._windows.shapes[self._index[name]])
+        return {
+            "type": "FeatureCollection",
+            "features": [{"type": "Feature", "geometry": shape, "properties": {"style": _SELECTED}}],
+        }
+
+    # ---- the mouse -------------------------------------------------------------------------------------------
+
+    def _on_interaction(self, **event: Any) -> None:
+        kind, place = event.get("type"), event.get("coordinates")
+        if kind not in ("click", "mousemove") or not place:
+            return
+        lat, lon = place
+        if kind == "click":
+            self.click(lon, lat)
+        else:
+            self.hover(lon, lat)
+
+    def click(self, lon: float, lat: float) -> None:
+        """What a click at a place does: selects the window there.
+
+        Args:
+            lon: Degrees.
+            lat: Degrees.
+        """
+        found = None if self._windows is None else self._windows.find(lon, lat, reach=self._reach)
+        if found is not None:
+            self.selected = self._names[found]
+        self.hover(lon, lat)
+
+    def hover(self, lon: float, lat: float) -> None:
+        """What the mouse at a place does: shows what is known of the things there.
+
+        Args:
+            lon: Degrees.
+            lat: Degrees.
+        """
+        hits: list[tuple[int, int]] = []
+        for number, layer in reversed(list(enumerate(self.layers))):
+            if isinstance(layer, ShapeLayer) and self._widgets.layers[number].visible:
+                found = layer.find(lon, lat, reach=self._reach)
+                hits += [] if found is None else [(number, found)]
+        if tuple(hits) != self._hovered:
+            self._hovered = tuple(hits)
+            texts = [self._describe(*hit) for hit in hits]
+            inner = "<hr style=margin:3px>".join(texts)
+            self._widgets.info.value = f'<div style="{PANEL}">{inner}</div>' if hits else ""
+
+    def _describe(self, number: int, index: int) -> str:
+        layer = self.layers[number]
+        return layer.describe(index) if isinstance(layer, ShapeLayer) else ""
+
+    @property
+    def _reach(self) -> float:
+        return float(_REACH_PIXELS * 360 / (_TILE_PIXELS * 2**self.map.zoom))
+
+    # ---- faces -----------------------------------------------------------------------------------------------
+
+    def static(self) -> Figure:
+        """The same map as a matplotlib figure, without the base map."""
+        return draw_layers(self.layers)
+
+    def close(self) -> None:
+        """Removes the map from the notebook and frees its widgets."""
+        for widget in self._widgets.owned:
+            widget.close()
+
+    @functools.cached_property
+    def _png(self) -> str:
+        picture: bytes = self.static()._repr_png_()  # type: ignore[attr-defined]  # of our Picture
+        return base64.b64encode(picture).decode("ascii")
+
+    def __repr__(self) -> str:
+        return f"Map of {', '.join(layer.name for layer in reversed(self.layers))}"
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        faces: dict[str, Callable[[], Any]] = {
+            "text/plain": lambda: repr(self),
+            "image/png": lambda: self._png,
+            _WIDGET: lambda: self._widgets.root._repr_mimebundle_()[_WIDGET],
+        }
+        wanted = [kind for kind in faces if (not include or kind in include) and kind not in (exclude or ())]
+        return {kind: faces[kind]() for kind in wanted}
+
+
+def _windows_of(layers: Sequence[Layer]) -> ShapeLayer | None:
+    found = (layer for layer in layers if layer.kind is LayerKind.WINDOWS and isinstance(layer, ShapeLayer))
+    return next(found, None)
+
+
+def _names_of(layer: ShapeLayer | None) -> list[str]:
+    """Names of windows, with their group where names alone are not unique."""
+    if layer is None or "name" not in layer.about.columns:
+        return []
+    names = layer.about["name"].astype(str)
+    if names.is_unique or "group" not in layer.about.columns:
+        return list(names)
+    return list(layer.about["group"].astype(str) + "/" + names)
