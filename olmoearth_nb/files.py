@@ -6,14 +6,43 @@ import contextlib
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from olmoearth_nb.errors import InputFileError, StorageError
+from olmoearth_nb.errors import InputFileError, StorageError, UsageError
 
-__all__ = ["atomic_path", "hash_file", "hash_json", "read_json", "read_text", "shown_path", "write_json", "write_text"]
+__all__ = [
+    "absolute_path",
+    "atomic_path",
+    "hash_file",
+    "hash_json",
+    "parse_json",
+    "read_json",
+    "read_text",
+    "shown_path",
+    "write_json",
+    "write_text",
+]
+
+
+def absolute_path(path: str | PathLike[str], *, what: str) -> Path:
+    """A path that somebody gave, absolute, with ``~`` for the home folder.
+
+    Args:
+        path: What was given.
+        what: What it is the path of, for the error.
+
+    Raises:
+        UsageError: If it is no path, is empty or names a user that doesn't exist (``~nobody``).
+    """
+    try:
+        if path == "" or "\0" in str(path):
+            raise ValueError("no path")
+        return Path(path).expanduser().absolute()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"The path of the {what} can't be used.", expected="a path", found=repr(path)[:200]) from error
 
 
 def read_text(path: str | PathLike[str], *, what: str = "file") -> str:
@@ -49,9 +78,25 @@ def read_json(path: str | PathLike[str], *, what: str = "file") -> Any:
         InputFileError: If it can't be read or is not JSON.
     """
     try:
-        return json.loads(read_text(path, what=what))
+        return parse_json(read_text(path, what=what))
     except ValueError as error:
         raise InputFileError(f"The {what} is not JSON: {error}.", where=str(path)) from error
+
+
+def parse_json(text: str, *, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Value of a JSON text.
+
+    Args:
+        text: The JSON.
+        object_pairs_hook: As for ``json.loads``.
+
+    Raises:
+        ValueError: If it is not JSON, or nested deeper than Python can read.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=object_pairs_hook)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def shown_path(path: Path) -> Path:

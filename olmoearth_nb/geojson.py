@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from os import PathLike
@@ -30,12 +31,14 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 from rslearn.utils.geometry import WGS84_PROJECTION, STGeometry
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
-from olmoearth_nb.errors import GeometryError, InputFileError
-from olmoearth_nb.files import read_text, write_text
+from olmoearth_nb.border import describe
+from olmoearth_nb.errors import GeometryError, InputFileError, StorageError
+from olmoearth_nb.files import parse_json, read_text, write_text
 from olmoearth_nb.lonlat import normalise_lonlat
 
 __all__ = [
@@ -62,6 +65,8 @@ __all__ = [
 
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+# Half of a pair that stands for one character; alone it is no text that could be written again.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _as_text(value: object) -> object:
@@ -160,7 +165,13 @@ def feature_shape(feature: Feature[Any, Any]) -> BaseGeometry:
     """
     if feature.geometry is None:
         raise GeometryError("A feature has no geometry.")
-    return shape(feature.geometry.model_dump(exclude={"bbox"}))
+    try:
+        return shape(feature.geometry.model_dump(exclude={"bbox"}))
+    except (IndexError, ValueError) as error:
+        raise GeometryError(
+            "The geometry can't be made.",
+            expected="positions that all have a height or all have none, and no empty parts",
+        ) from error
 
 
 def feature_label(index: int, feature: Feature[Any, Any]) -> str:
@@ -258,9 +269,15 @@ def write_collection(path: str | PathLike[str], collection: BaseModel) -> None:
         collection: A GeoJSON model.
 
     Raises:
-        StorageError: If the place can't be written.
+        StorageError: If the place can't be written, or a property is nothing that JSON can hold.
     """
-    write_text(path, collection.model_dump_json(exclude_unset=False))
+    try:
+        text = collection.model_dump_json(exclude_unset=False)
+    except PydanticSerializationError as error:
+        raise StorageError(
+            "A feature's properties can't be written as JSON.", where=str(path), found=describe(error).rstrip(".")
+        ) from error
+    write_text(path, text)
 
 
 def _read_features(
@@ -276,13 +293,18 @@ def _read_features(
         raise InputFileError(
             f"The {what} file has no features.", where=str(path), fix="Add at least one feature with a geometry."
         )
-    return [_parse(path, index, feature, model, prepare) for index, feature in enumerate(raw)]
+    with warnings.catch_warnings():
+        # Every odd geometry collection warns, and all of them are taken.
+        warnings.simplefilter("ignore", UserWarning)
+        return [_parse(path, index, feature, model, prepare) for index, feature in enumerate(raw)]
 
 
 def _load(path: str | PathLike[str], what: str) -> list[Any]:
     text = read_text(path, what=f"{what} file")
     try:
-        data = json.loads(text)
+        data = parse_json(text)
+        if _SURROGATE.search(text):
+            json.dumps(data, ensure_ascii=False).encode()
     except ValueError as error:
         raise InputFileError(
             f"The {what} file is not JSON: {error}.", where=str(path), expected="a GeoJSON FeatureCollection"
@@ -346,7 +368,11 @@ def _first_problem(error: ValidationError, where: str) -> tuple[str]:
 
 
 def _normalise(feature: FeatureT, raw: dict[str, Any], model: type[FeatureT], where: str) -> FeatureT:
-    shp = feature_shape(feature)  # type: ignore[arg-type]  # every model here is a Feature
+    try:
+        shp = feature_shape(feature)  # type: ignore[arg-type]  # every model here is a Feature
+    except GeometryError as error:
+        place = f"{where}.geometry"
+        raise InputFileError(error.what, where=place, expected=error.expected, found=error.found) from error
     fixed = normalise_lonlat(shp, where)
     if fixed is shp:
         return feature

@@ -103,7 +103,9 @@ def normalise_lonlat(shp: BaseGeometry, where: str) -> BaseGeometry:
         InputFileError: If the geometry is empty, not finite or off the globe.
     """
     xy = shapely.get_coordinates(shp)
-    if shp.is_empty or not np.isfinite(xy).all():
+    # Heights are carried along; one that is no number would be lost on the way. In a collection some parts may have none.
+    heights = [shapely.get_coordinates(part, include_z=True)[:, 2] for part in _simple_parts(shp) if part.has_z]
+    if shp.is_empty or not all(np.isfinite(one).all() for one in (xy, *heights)):
         raise InputFileError(
             "The geometry is empty or has coordinates that are not numbers.", where=f"{where}.geometry"
         )

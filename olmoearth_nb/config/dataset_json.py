@@ -22,7 +22,7 @@ from olmoearth_nb.config.schema import ObjectSpec
 from olmoearth_nb.config.templates import Template, fill_values
 from olmoearth_nb.config.yamlfile import join
 from olmoearth_nb.errors import ConfigError, InputFileError
-from olmoearth_nb.files import read_text
+from olmoearth_nb.files import parse_json, read_text
 from olmoearth_nb.types import StepName
 
 __all__ = ["BUILD_STEPS", "DATASET_CONFIG_NAME", "DATASET_STEPS", "DatasetFile", "check_sources", "read_dataset"]
@@ -90,7 +90,7 @@ def read_dataset(path: Path) -> DatasetFile:
         return dict(pairs)
 
     try:
-        raw = json.loads(read_text(path, what="dataset configuration"), object_pairs_hook=keep)
+        raw = parse_json(read_text(path, what="dataset configuration"), object_pairs_hook=keep)
     except InputFileError as error:
         raise ConfigError(error.what, where=error.where) from error
     except ValueError as error:
@@ -131,6 +131,10 @@ def check_sources(dataset: DatasetFile, *, search_path: Sequence[Path] = ()) -> 
 
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _resolve(value: object, folder: Path) -> None:
@@ -200,8 +204,8 @@ def _repeated_bands(raw: dict[str, Any]) -> Iterator[Problem]:
         band_sets = _mapping(layer).get("band_sets")
         bands = [
             band
-            for band_set in (band_sets if isinstance(band_sets, list) else [])
-            for band in _mapping(band_set).get("bands") or []
+            for band_set in _list(band_sets)
+            for band in _list(_mapping(band_set).get("bands"))
         ]
         repeated = [str(band) for band, count in Counter(map(str, bands)).items() if count > 1]
         if repeated:

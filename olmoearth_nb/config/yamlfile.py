@@ -72,6 +72,8 @@ def parse_yaml(text: str, where: str) -> YamlFile:
         value, duplicates = _load(text)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"It is not YAML: {_problem(error)}.", where=_place(where, error.problem_mark)) from error
+    except RecursionError as error:
+        raise ConfigError("It is not YAML that can be read: it is nested too deeply.", where=where) from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"It is not YAML: {' '.join(str(error).split())}.", where=where) from error
     if not isinstance(value, dict):

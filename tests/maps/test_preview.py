@@ -68,7 +68,7 @@ def click(view: MapView, lon: float, lat: float, kind: str = "click") -> None:
 
 def test_the_map_looks_at_its_layers_before_it_is_displayed(view: MapView) -> None:
     assert view.map.center == pytest.approx([60.05, 0.05])
-    # 0.1 degrees of latitude at 60 north are 22.3 km of the map: at zoom 11 of 76 m a pixel 292 of 480 pixels, at 12 too many.
+    # 0.1 degrees of latitude at 60 north are 22.3 km of the map: 292 pixels at zoom 11, at 12 more than there are.
     assert view.map.zoom == 11
     assert [layer.name for layer in view.map.layers] == ["OpenStreetMap", "windows (25)", "selected window"]
 
