@@ -9,10 +9,12 @@ READY := $(VENV)/.ready
 # and Lightning's sources again (15 s instead of 6 s to import Lightning).
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.pycache
 unexport PYTHONDONTWRITEBYTECODE
+# Torch's threads do not spin while they wait (see olmoearth_nb/compat.py).
+export OMP_WAIT_POLICY := PASSIVE
 # uv looks for local wheels (a CPU build of torch, say) where pip does.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 
-.PHONY: setup demo lab lint test test-fast test-slow notebooks clean
+.PHONY: setup demo lab lint test test-fast test-slow notebooks render clean
 
 setup: $(READY)
 
@@ -37,8 +39,12 @@ lint: setup
 test-fast: setup
 	$(BIN)/pytest -n auto --dist loadscope -m "not slow"
 
+# Nbval runs the notebooks; after a change of what they show, make render stores them anew.
 notebooks: setup
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 -n auto --dist loadscope notebooks
+
+render: setup
+	$(BIN)/python tools/render_notebooks.py
 
 test: lint test-fast notebooks
 

@@ -58,6 +58,9 @@ def prepare_rslearn() -> None:
         MissingDependencyError: If torch or torchvision is not installed.
     """
     quiet_rslearn()
+    # Torch's threads spin while they wait for one another, which costs more than it saves as soon as other processes
+    # want the cores too: 20 epochs of the sample took 95 s so, on two busy cores, and 11 s like this.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _lock:
         try:
             torch = importlib.import_module("torch")

@@ -103,7 +103,7 @@ def normalise_lonlat(shp: BaseGeometry, where: str) -> BaseGeometry:
         InputFileError: If the geometry is empty, not finite or off the globe.
     """
     xy = shapely.get_coordinates(shp)
-    # Heights are carried along; one that is no number would be lost on the way. In a collection some parts may have none.
+    # Heights are carried along, and one that is no number would be lost. Parts of a collection may have none.
     heights = [shapely.get_coordinates(part, include_z=True)[:, 2] for part in _simple_parts(shp) if part.has_z]
     if shp.is_empty or not all(np.isfinite(one).all() for one in (xy, *heights)):
         raise InputFileError(

@@ -48,9 +48,10 @@ __all__ = [
 
 Bounds: TypeAlias = tuple[float, float, float, float]
 
-# More cells than this for one feature are a slip of the pen (a grid size in degrees where pixels are meant); at some
-# 2 kB each they would fill the memory before anything else notices.
-_MAX_CELLS = 4_000_000
+# More cells than this are a slip of the pen (a grid size in degrees where pixels are meant), and would fill the memory
+# before anything else notices: a window takes some 2 kB until it is planned, a partition 5 kB.
+_MAX_WINDOWS = 4_000_000
+_MAX_PARTITIONS = 500_000
 
 # Edges of less than this bulge by less than a hundredth of a 10 m pixel when they are projected.
 _STRAIGHT_DEGREES = 0.02
@@ -129,25 +130,26 @@ class GridPartitioner(PartitionerBase):
         With ``clip`` a cell beside the feature is a partition without features, so that numbers don't move. See the
         base for arguments and errors.
         """
-        return [
-            _cell_collection(feature, cell)
-            for label, feature, shp in features_of(request_extents)
-            for cell in self._degree_cells(label, shp)
-        ]
+        partitions: list[PredictionRequestCollection] = []
+        for label, feature, shp in features_of(request_extents):
+            cells = self._degree_cells(label, shp, room=_MAX_PARTITIONS - len(partitions))
+            partitions += [_cell_collection(feature, cell) for cell in cells]
+        return partitions
 
     def window_candidates(self, request_extents: PredictionRequestCollection) -> list[WindowCandidate]:
         """The cells of each feature's bounds in pixels. See the base for arguments and errors."""
         windows: list[WindowCandidate] = []
         for item in self.located(request_extents):
             projection, time_range = item.pixels.projection, item.pixels.time_range
-            cells = self._grown_and_cut(_boxes(self._pixel_cells(item)), shape_of(item.pixels))
+            bounds = self._pixel_cells(item, room=_MAX_WINDOWS - len(windows))
+            cells = self._grown_and_cut(_boxes(bounds), shape_of(item.pixels))
             windows += [
                 (item.feature, STGeometry(projection, cell, time_range)) for cell in cells[~shapely.is_empty(cells)]
             ]
         return windows
 
-    def _degree_cells(self, label: str, shp: BaseGeometry) -> Shapes:
-        bounds = self._cells(label, [side.bounds for side in antimeridian_sides(shp)])
+    def _degree_cells(self, label: str, shp: BaseGeometry, *, room: int) -> Shapes:
+        bounds = self._cells(label, [side.bounds for side in antimeridian_sides(shp)], room=room)
         globe = np.array([-180.0, -90.0, 180.0, 90.0])
         cells = self._grown(_boxes(np.clip(bounds, globe[[0, 1, 0, 1]], globe[[2, 3, 2, 3]])))
         grown = shapely.bounds(cells)
@@ -155,27 +157,27 @@ class GridPartitioner(PartitionerBase):
             cells[index] = normalise_lonlat(shapely.intersection(cells[index], shapely.box(-540, -90, 540, 90)), label)
         return self._cut(cells, shp)
 
-    def _pixel_cells(self, item: Located) -> npt.NDArray[np.float64]:
+    def _pixel_cells(self, item: Located, *, room: int) -> npt.NDArray[np.float64]:
         sides = antimeridian_sides(item.degrees)
         west, south, east, north = item.degrees.bounds
         if len(sides) == 1 and max(east - west, north - south) < _STRAIGHT_DEGREES:
-            return self._cells(item.label, [shape_of(item.pixels).bounds])
+            return self._cells(item.label, [shape_of(item.pixels).bounds], room=room)
         try:
             extents = [projected_extent(side, item.pixels.projection) for side in sides]
         except GeometryError as error:
             raise named(error, item.label) from error
-        return self._cells(item.label, extents)
+        return self._cells(item.label, extents, room=room)
 
-    def _cells(self, label: str, extents: Sequence[Bounds]) -> npt.NDArray[np.float64]:
-        """Bounds of the cells that any of the extents touches, (N, 4)."""
+    def _cells(self, label: str, extents: Sequence[Bounds], *, room: int) -> npt.NDArray[np.float64]:
+        """Bounds of the cells that any of the extents touches, (N, 4); at most ``room`` of them."""
         size = self.grid_size
         spans = [(grid_indices(x0, x1, size), grid_indices(y0, y1, size)) for x0, y0, x1, y1 in extents]
         count = sum(len(columns) * len(rows) for columns, rows in spans)
-        if count > _MAX_CELLS:
+        if count > room:
             raise GeometryError(
-                f"A grid of size {size} has too many cells over this feature.",
+                f"A grid of size {size} has too many cells over this feature and those before it.",
                 where=label,
-                expected=f"at most {_MAX_CELLS:,}",
+                expected=f"at most {room:,} more",
                 found=f"{count:,}",
                 fix="Raise grid_size (degrees for partitions, pixels for windows), or split the feature.",
             )

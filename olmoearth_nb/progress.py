@@ -11,6 +11,8 @@ from typing import Protocol, TypeAlias
 
 from tqdm import auto
 
+from olmoearth_nb.errors import UsageError
+
 __all__ = ["Progress", "ProgressBar", "ProgressFactory", "open_bar"]
 
 
@@ -53,6 +55,9 @@ def open_bar(progress: Progress, *, total: int, desc: str, unit: str = "window")
         total: Number of units.
         desc: What is being done.
         unit: Name of a unit, singular.
+
+    Raises:
+        UsageError: If ``progress`` is something else.
     """
     match progress:
         case False:
@@ -62,8 +67,15 @@ def open_bar(progress: Progress, *, total: int, desc: str, unit: str = "window")
                 return _Silent()
             bar: ProgressBar = auto.tqdm(total=total, desc=desc, unit=unit)
             return bar
-        case factory:
+        case factory if callable(factory):
             return factory(total=total, desc=desc, unit=unit)
+        case other:
+            raise UsageError(
+                "This is no way to show progress.",
+                where="progress",
+                expected="None, true, false or a function of total, desc and unit that makes a bar",
+                found=repr(other)[:200],
+            )
 
 
 def _somebody_looks() -> bool:

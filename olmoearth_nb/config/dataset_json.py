@@ -202,11 +202,7 @@ def _duplicate(key: str) -> Problem:
 def _repeated_bands(raw: dict[str, Any]) -> Iterator[Problem]:
     for name, layer in _mapping(raw.get("layers")).items():
         band_sets = _mapping(layer).get("band_sets")
-        bands = [
-            band
-            for band_set in _list(band_sets)
-            for band in _list(_mapping(band_set).get("bands"))
-        ]
+        bands = [band for band_set in _list(band_sets) for band in _list(_mapping(band_set).get("bands"))]
         repeated = [str(band) for band, count in Counter(map(str, bands)).items() if count > 1]
         if repeated:
             yield Problem(

@@ -15,7 +15,7 @@ from olmoearth_nb.config.report import ALL_STEPS, CheckReport, config_error, did
 from olmoearth_nb.config.runconfig import RunConfig, read_run_config
 from olmoearth_nb.config.schema import RUN_CONFIG_NAME
 from olmoearth_nb.errors import ProjectError, UsageError
-from olmoearth_nb.files import shown_path
+from olmoearth_nb.files import absolute_path, shown_path
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import StepName
@@ -44,7 +44,7 @@ class Project:
     REQUEST_FOLDER: ClassVar[str] = "prediction"
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = absolute_path(path, what="project")
         if not self.path.is_dir():
             raise ProjectError(
                 "The project is a file." if self.path.exists() else "The project folder is missing.",
@@ -184,8 +184,9 @@ class Project:
             UsageError: If a step has no such name.
         """
         try:
-            wanted = ALL_STEPS if steps is None else frozenset(StepName(step) for step in steps)
-        except ValueError as error:
+            given = [steps] if isinstance(steps, str) else steps
+            wanted = ALL_STEPS if given is None else frozenset(StepName(step) for step in given)
+        except (TypeError, ValueError) as error:
             raise UsageError(f"There is no such step: {error}.", expected=f"some of {one_of(StepName)}") from error
         return CheckReport(project=self.name, checked=wanted, problems=check_project(self, wanted, model=model))
 

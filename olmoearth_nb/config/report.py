@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from olmoearth_nb.errors import ConfigError, ProjectError
 from olmoearth_nb.tables import html_table, text_table
@@ -174,13 +174,30 @@ class CheckReport:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ProjectError(f"{count} to solve before {names}:{lines}", where=f"project {self.project}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, for JSON."""
+        problems = [
+            {
+                "severity": one.severity,
+                "file": one.file,
+                "key": one.key,
+                "found": one.found,
+                "expected": one.expected,
+                "fix": one.fix,
+                "blocks": self._blocks(one),
+            }
+            for one in self.problems
+        ]
+        steps = {step.value: ready for step, ready in self.steps.items()}
+        return {"project": self.project, "ok": self.ok, "steps": steps, "problems": problems}
+
     def _step_rows(self) -> list[tuple[str, str]]:
         return [(str(step), "can run" if ready else "blocked") for step, ready in self.steps.items()]
 
-    def _blocks(self, problem: Problem) -> str:
+    def _blocks(self, problem: Problem) -> list[str]:
         if problem.severity == "warning":
-            return ""
-        return ", ".join(step for step in StepName if step in problem.steps & self.checked)
+            return []
+        return [step.value for step in StepName if step in problem.steps & self.checked]
 
     def __repr__(self) -> str:
         text = text_table(("step", ""), self._step_rows(), caption=f"Project {self.project}")
@@ -190,5 +207,8 @@ class CheckReport:
 
     def _repr_html_(self) -> str:
         shown = html_table(("step", ""), self._step_rows(), caption=f"Project {self.project}")
-        rows = [(one.severity, one.file, one.key, one.found, one.advice, self._blocks(one)) for one in self.problems]
+        rows = [
+            (one.severity, one.file, one.key, one.found, one.advice, ", ".join(self._blocks(one)))
+            for one in self.problems
+        ]
         return shown + (html_table(_COLUMNS, rows) if rows else "")

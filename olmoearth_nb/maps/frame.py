@@ -32,6 +32,7 @@ Tick: TypeAlias = tuple[float, str]
 """Position on an edge of the map in CRS units, and what to write there."""
 
 WGS84: CRS = WGS84_PROJECTION.crs
+_WEB_MERCATOR = 3857
 _GEOD = Geod(ellps="WGS84")
 _MARGIN = 0.04
 _SLIMMEST = 0.3
@@ -92,7 +93,7 @@ class MapFrame:
     @property
     def north(self) -> tuple[float, float]:
         """Direction of true north in the middle of the map: right and up, of length 1."""
-        if self.crs.is_geographic:
+        if self.crs.is_geographic or self.crs.to_epsg() == _WEB_MERCATOR:
             return 0.0, 1.0
         x, y = self.centre
         (lon,), (lat,) = self._lonlat([x], [y])

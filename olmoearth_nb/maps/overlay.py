@@ -141,6 +141,8 @@ def mercator_grid(places: Sequence[Place], *, max_pixels: int = _MAX_PIXELS) -> 
 
 def _on_one_side(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Boxes around the antimeridian next to each other."""
+    if boxes[:, 2].max() - boxes[:, 0].min() <= WORLD / 2:
+        return boxes
     west = (boxes[:, 0] + boxes[:, 2] < 0)[:, np.newaxis]
     moved = boxes + np.where(west, np.array([WORLD, 0, WORLD, 0]), 0)
     return min(boxes, moved, key=lambda one: one[:, 2].max() - one[:, 0].min())

@@ -25,6 +25,9 @@ Extent: TypeAlias = tuple[Projection, TimeRange | None, PixelBounds]
 
 T = TypeVar("T")
 
+# At some 2 kB each more would fill the memory.
+_MAX_WINDOWS = 4_000_000
+
 # In pixels; a point goes from degrees to pixels and back with an error of some 1e-8 of 10 m.
 _PROJECTING_ERROR = 1e-4
 
@@ -49,7 +52,16 @@ class Candidates:
         Args:
             partition: Its index.
             windows: Index of the feature and extent of each.
+
+        Raises:
+            GeometryError: If there are too many of them.
         """
+        if len(self.geometry) + len(windows) > _MAX_WINDOWS:
+            raise GeometryError(
+                f"The request gives more than {_MAX_WINDOWS:,} windows.",
+                where=f"partition_{partition}",
+                fix="Make windows larger (grid_size of prepare_window_geometries), or split the request.",
+            )
         self.partition += [partition] * len(windows)
         self.feature += [index for index, _ in windows]
         self.geometry += [geometry for _, geometry in windows]

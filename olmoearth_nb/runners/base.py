@@ -5,35 +5,76 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from rslearn.utils.geometry import Projection
 
-from olmoearth_nb.errors import InputFileError, OlmoEarthError, StorageError, UsageError
-from olmoearth_nb.files import atomic_path, hash_file
+from olmoearth_nb.errors import InputFileError, OlmoEarthError, StaleScratchError, StorageError, UsageError
+from olmoearth_nb.files import absolute_path, atomic_path, hash_file
 from olmoearth_nb.planning import WindowFilter
 from olmoearth_nb.postprocess.mask import Mask
+from olmoearth_nb.store.lock import one_at_a_time
+from olmoearth_nb.store.materialize import BuildOptions
 from olmoearth_nb.store.windows import WindowKey
 from olmoearth_nb.types import PixelBounds, StepName
 
 __all__ = [
     "Ids",
+    "alone",
+    "build_options",
     "counted",
     "file_hash",
     "install_file",
     "pick_ids",
     "pick_steps",
     "raise_if_failed",
+    "refuse_foreign",
+    "remedy",
     "remove",
+    "scratch_folder",
+    "several",
     "window_filter",
     "window_text",
 ]
 
 Ids = str | Iterable[str] | None
 """One id, several, or None for all."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Workspace(Protocol):
+    @property
+    def state(self) -> Path: ...
+
+
+class _Runner(Protocol):
+    @property
+    def workspace(self) -> _Workspace: ...
+
+
+_RunnerT = TypeVar("_RunnerT", bound=_Runner)
+
+
+def alone(step: Callable[Concatenate[_RunnerT, _P], _T]) -> Callable[Concatenate[_RunnerT, _P], _T]:
+    """A step of a runner that is refused while another run works on the same scratch.
+
+    Args:
+        step: A method that writes into the scratch.
+    """
+
+    @functools.wraps(step)
+    def one_run(runner: _RunnerT, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with one_at_a_time(runner.workspace.state):
+            return step(runner, *args, **kwargs)
+
+    return one_run
 
 
 def window_text(key: WindowKey) -> str:
@@ -46,6 +87,23 @@ def counted(reasons: Mapping[WindowKey, str | None]) -> dict[str, str]:
     return {window_text(key): reason for key, reason in sorted(reasons.items()) if reason is not None}
 
 
+def several(given: object, *, what: str) -> list[Any]:
+    """One thing or several as a list.
+
+    Args:
+        given: A text or an iterable.
+        what: What they are, for the error.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, Iterable) or isinstance(given, bytes):
+        raise UsageError(f"These are no {what}.", expected="a text, or a list of texts", found=repr(given)[:200])
+    return list(given)
+
+
 def pick_ids(ids: Ids, known: list[str]) -> list[str]:
     """The partition ids that a call is about, each once, in order.
 
@@ -54,16 +112,19 @@ def pick_ids(ids: Ids, known: list[str]) -> list[str]:
         known: All ids of the scratch.
 
     Raises:
-        UsageError: If one is not known.
+        UsageError: If one is not known, or none is given.
     """
-    wanted = known if ids is None else [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
-    unknown = [wanted_id for wanted_id in wanted if wanted_id not in set(known)]
-    if unknown:
+    wanted = known if ids is None else several(ids, what="partition ids")
+    there = set(known)
+    unknown = [one for one in wanted if not isinstance(one, str) or one not in there]
+    if unknown or not wanted:
         shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
         raise UsageError(
-            "There is no such partition.", expected=f"one of {shown}", found=", ".join(map(repr, unknown[:5]))
+            "There is no such partition.",
+            expected=f"some of {shown}",
+            found=", ".join(map(repr, unknown[:5])) or "none",
         )
-    return wanted
+    return list(dict.fromkeys(wanted))
 
 
 def pick_steps(steps: Sequence[str] | None, known: Sequence[StepName]) -> list[StepName]:
@@ -76,7 +137,7 @@ def pick_steps(steps: Sequence[str] | None, known: Sequence[StepName]) -> list[S
     Raises:
         UsageError: If one is not known.
     """
-    wanted = list(known) if steps is None else [steps] if isinstance(steps, str) else list(steps)
+    wanted = list(known) if steps is None else several(steps, what="steps")
     unknown = [step for step in wanted if step not in known]
     if unknown or not wanted:
         raise UsageError(
@@ -110,11 +171,12 @@ def raise_if_failed(
     )
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: Path, *, what: str = "file") -> str:
     """SHA-256 of a file, or of all files of a folder; read again only if size or time of change differ.
 
     Args:
         path: File or folder.
+        what: What it is, for the error.
 
     Raises:
         InputFileError: If it can't be read.
@@ -124,8 +186,12 @@ def file_hash(path: Path) -> str:
         return " ".join(f"{file.relative_to(path)}:{file_hash(file)}" for file in files)
     try:
         stat = path.stat()
+    except FileNotFoundError as error:
+        raise InputFileError(
+            f"The {what} is missing.", where=str(path), fix="Put it there, or check the path."
+        ) from error
     except OSError as error:
-        raise InputFileError(f"The file can't be read: {error.strerror}.", where=str(path)) from error
+        raise InputFileError(f"The {what} can't be read: {error.strerror}.", where=str(path)) from error
     return _hash(path, stat.st_size, stat.st_mtime_ns)
 
 
@@ -155,6 +221,82 @@ def remove(*paths: Path) -> None:
                 where=str(path),
                 fix="Check the permissions.",
             ) from error
+
+
+def scratch_folder(path: str | PathLike[str], project: Path) -> Path:
+    """The scratch folder that was given, absolute.
+
+    Args:
+        path: What was given.
+        project: The project folder.
+
+    Raises:
+        UsageError: If it is no path, or the project folder itself, whose files a run would replace.
+    """
+    folder = absolute_path(path, what="scratch folder")
+    if folder.resolve() == project.resolve():
+        raise UsageError(
+            "The scratch folder is the project folder.",
+            where=str(folder),
+            fix=f"Use a folder of its own for what a run writes: {folder / 'scratches' / 'first'}, say.",
+        )
+    return folder
+
+
+def build_options(given: object) -> BuildOptions:
+    """The options that were given, or the usual ones.
+
+    Args:
+        given: What was given; None for the usual ones.
+
+    Raises:
+        UsageError: If it is something else.
+    """
+    if given is None:
+        return BuildOptions()
+    if not isinstance(given, BuildOptions):
+        raise UsageError("These are no options.", where="build", expected="BuildOptions(…)", found=repr(given)[:200])
+    return given
+
+
+def refuse_foreign(*folders: Path, redo: str) -> None:
+    """Refuses a scratch whose folders hold what no runner made: the first step would remove it.
+
+    Args:
+        folders: Those that a runner writes.
+        redo: The call that removes it.
+
+    Raises:
+        StaleScratchError: Names the folders.
+    """
+    found = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+    if found:
+        raise StaleScratchError(
+            f"The folder holds {', '.join(folder.name for folder in found)} that this runner did not make.",
+            where=str(found[0].parent),
+            fix=f"Use another scratch folder; {redo} removes what is in the way.",
+        )
+
+
+@contextlib.contextmanager
+def remedy(place: Path, fix: str) -> Iterator[None]:
+    """What is wrong with files of the scratch is said together with what makes them anew.
+
+    Args:
+        place: The file, or the folder that they lie in.
+        fix: What to do.
+
+    Raises:
+        OlmoEarthError: The error of the block, with the remedy if it concerns the place and has none.
+    """
+    try:
+        yield
+    except OlmoEarthError as error:
+        if error.fix is None and (error.where or "").startswith(str(place)):
+            raise type(error)(
+                error.what, where=error.where, expected=error.expected, found=error.found, fix=fix
+            ) from error
+        raise
 
 
 def install_file(source: Path, target: Path, *, link: bool = False) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from olmoearth_nb.config import ObjectSpec, Project, build_object, role_for
+from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.files import hash_json, read_json, write_json
 from olmoearth_nb.runners.base import file_hash
 from olmoearth_nb.store.workspace import make_folder
@@ -112,7 +114,7 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
         project.path / "requirements.txt",
     ]
     inputs = [file_hash(path) if path.is_file() else None for path in files]
-    if note.exists() and read_json(note, what="note of the last check").get("files") == inputs:
+    if _noted(note) == inputs:
         return ()
     names = {path.name for path in files}
     report = project.check()
@@ -123,3 +125,12 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
         make_folder(state)
         write_json(note, {"files": inputs})
     return later
+
+
+def _noted(note: Path) -> object:
+    """What the last check that found nothing looked at; a note that can't be read counts for none."""
+    with contextlib.suppress(InputFileError):
+        match read_json(note, what="note of the last check"):
+            case {"files": files}:
+                return files
+    return None

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -17,7 +16,7 @@ from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, Ol
 from olmoearth_nb.labels.prepare import prepare_windows
 from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
 from olmoearth_nb.progress import Progress, open_bar
-from olmoearth_nb.runners.base import counted, pick_steps, raise_if_failed
+from olmoearth_nb.runners.base import alone, build_options, counted, pick_steps, raise_if_failed, scratch_folder
 from olmoearth_nb.runners.components import Components, check_once
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
@@ -77,10 +76,10 @@ class OlmoEarthRunFineTuneRunner:
         progress: Progress = None,
     ) -> None:
         self.project = Project(project_path)
-        self.workspace = FineTuneWorkspace(Path(scratch_path).expanduser().absolute())
+        self.workspace = FineTuneWorkspace(scratch_folder(scratch_path, self.project.path))
         self.device = device
         self.precision = precision
-        self.build_options = build or BuildOptions()
+        self.build_options = build_options(build)
         self.progress = progress
         self.components = Components(self.project)
         self.scratch = FineTuneScratch(self.project, self.workspace)
@@ -102,6 +101,7 @@ class OlmoEarthRunFineTuneRunner:
         tasks, annotations = self.project.annotation_paths
         return read_annotation_tasks(tasks, annotations, label_property=self.scratch.window_prep.label_property)
 
+    @alone
     def prepare_labeled_windows(self, *, overwrite: bool = False) -> PrepareSummary:
         """Makes labelled windows of the annotation tasks, with splits, and writes them into the dataset.
 
@@ -164,6 +164,7 @@ class OlmoEarthRunFineTuneRunner:
             notes=notes,
         )
 
+    @alone
     def build_dataset_from_windows(self, *, overwrite: bool = False, strict: bool = False) -> BuildSummary:
         """Gets the imagery of the labelled windows; windows that have theirs are left as they are.
 
@@ -201,6 +202,7 @@ class OlmoEarthRunFineTuneRunner:
             notes=notes,
         )
 
+    @alone
     def fine_tune(self, *, max_epochs: int | None = None, overwrite: bool = False) -> TrainingSummary:
         """Trains the model of ``model.yaml`` on the labelled windows; a training that was ended goes on.
 

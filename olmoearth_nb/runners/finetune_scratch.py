@@ -12,7 +12,7 @@ from rslearn.dataset import Window
 from olmoearth_nb.config import Project, WindowPrep
 from olmoearth_nb.files import hash_json
 from olmoearth_nb.labels.prepare import PreparedWindow
-from olmoearth_nb.runners.base import file_hash, remove
+from olmoearth_nb.runners.base import file_hash, refuse_foreign, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
 from olmoearth_nb.store.label_layer import LabelWriter
 from olmoearth_nb.store.local_listing import imagery_fingerprint
@@ -81,18 +81,21 @@ class FineTuneScratch:
             case StepName.PREPARE_LABELED_WINDOWS:
                 tasks, annotations = project.annotation_paths
                 return {
-                    "annotation_task_features": file_hash(tasks),
-                    "annotation_features": file_hash(annotations),
+                    "annotation_task_features": file_hash(tasks, what="file of annotation tasks"),
+                    "annotation_features": file_hash(annotations, what="file of annotations"),
                     "window_prep": hash_json(self.window_prep.model_dump(mode="json")),
                 }
             case StepName.BUILD_DATASET_FROM_WINDOWS:
                 config = project.dataset_config()
                 return {"dataset.json": hash_json(config), "imagery": hash_json(imagery_fingerprint(config))}
             case _:
-                return {"model.yaml": file_hash(project.model_config_path)}
+                return {"model.yaml": file_hash(project.model_config_path, what="model configuration")}
 
     def check(self, step: StepName) -> None:
-        """Raises StaleScratchError if a step was made from other files."""
+        """Raises StaleScratchError if a step was made from other files, or the scratch by somebody else."""
+        if not self.stamps.path.exists():
+            redo = _CALLS[_STEPS[0]].format("overwrite=True")
+            refuse_foreign(self.workspace.dataset, self.workspace.trainer, redo=redo)
         self.stamps.check(step, self.inputs(step), redo=_CALLS[step].format("overwrite=True"))
 
     def begin(self, step: StepName) -> None:
@@ -132,7 +135,10 @@ class FineTuneScratch:
         remove(self.workspace.trainer)
         if step is not StepName.FINE_TUNE:
             remove(self.failures_path)
-        self.stamps.drop(*_STEPS[_STEPS.index(step) :])
+        if step is _STEPS[0]:
+            self.stamps.clear()
+        else:
+            self.stamps.drop(*_STEPS[_STEPS.index(step) :])
 
     def write(self, writer: LabelWriter, prepared: PreparedWindow) -> bool:
         """Writes a labelled window, unless it is there.

@@ -12,13 +12,32 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 
 from olmoearth_nb.config import Project, importable_from
-from olmoearth_nb.errors import BuildError, InferenceError, MissingStepError, OlmoEarthError, StaleScratchError
+from olmoearth_nb.errors import (
+    BuildError,
+    InferenceError,
+    MissingStepError,
+    OlmoEarthError,
+    StaleScratchError,
+    UsageError,
+)
+from olmoearth_nb.files import absolute_path
 from olmoearth_nb.geojson import read_request
+from olmoearth_nb.labels.rasterize import whole_number
 from olmoearth_nb.planning import Plan, plan
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.runners import stages
-from olmoearth_nb.runners.base import Ids, counted, pick_steps, raise_if_failed, window_filter
+from olmoearth_nb.runners.base import (
+    Ids,
+    alone,
+    build_options,
+    counted,
+    pick_steps,
+    raise_if_failed,
+    scratch_folder,
+    several,
+    window_filter,
+)
 from olmoearth_nb.runners.components import Components, check_once
 from olmoearth_nb.runners.frames import prediction_frame
 from olmoearth_nb.runners.plots import PredictPlots
@@ -96,19 +115,21 @@ class OlmoEarthRunPredictRunner:
         progress: Progress = None,
     ) -> None:
         self.project = Project(project_path)
-        self.workspace = PredictionWorkspace(Path(scratch_path).expanduser().absolute())
+        self.workspace = PredictionWorkspace(scratch_folder(scratch_path, self.project.path))
         self.scratch = PredictionScratch(
             project=self.project,
             workspace=self.workspace,
-            request_path=_absolute(request_geometry_path) or self.project.request(),
-            checkpoint_path=_absolute(checkpoint_path) or self.project.checkpoint_path,
-            mask_path=_absolute(mask_path),
-            mask_valid_values=tuple(mask_valid_values),
+            request_path=_absolute(request_geometry_path, "request") or self.project.request(),
+            checkpoint_path=_absolute(checkpoint_path, "checkpoint") or self.project.checkpoint_path,
+            mask_path=_absolute(mask_path, "mask"),
+            mask_valid_values=tuple(several(mask_valid_values, what="valid values of a mask")),
         )
+        if batch_size is not None:
+            whole_number(batch_size, where="batch_size", at_least=1, error=UsageError)
         self.device = device
         self.precision = precision
         self.batch_size = batch_size
-        self.build_options = build or BuildOptions()
+        self.build_options = build_options(build)
         self.progress = progress
         self.components = Components(self.project)
         self._loaded: tuple[Mapping[str, Any], LoadedModel] | None = None
@@ -135,6 +156,7 @@ class OlmoEarthRunPredictRunner:
             accept=None if mask is None else window_filter(mask),
         )
 
+    @alone
     def partition(self, *, overwrite: bool = False) -> PartitionSummary:
         """Splits the request into partitions and windows and creates them in the dataset.
 
@@ -154,7 +176,7 @@ class OlmoEarthRunPredictRunner:
             scratch.forget(step)
             scratch.begin(step)
             scratch.write_plan(planned)
-            scratch.stamps.finish(step)
+            scratch.stamps.finish(step, made=planned.partition_ids)
         partitions = {pid: scratch.windows_of(pid) for pid in scratch.partition_ids()}
         uses = Counter((spec.group, spec.name) for windows in partitions.values() for spec in windows)
         return PartitionSummary(
@@ -306,6 +328,7 @@ class OlmoEarthRunPredictRunner:
             },
         )
 
+    @alone
     def combine(self, ids: Ids = None) -> PredictionResult:
         """Combines the results of partitions into the result of the request.
 
@@ -348,7 +371,7 @@ class OlmoEarthRunPredictRunner:
         """
         wanted = pick_steps(steps, STEPS)
         self._check(*wanted)
-        picked = ids if ids is None or isinstance(ids, str) else list(ids)
+        picked = None if ids is None else several(ids, what="partition ids")
         calls: dict[StepName, Callable[[], StepSummary]] = {
             StepName.PARTITION: self.partition,
             StepName.DATASET_BUILD: lambda: self.build_dataset(picked),
@@ -478,5 +501,5 @@ class OlmoEarthRunPredictRunner:
         return None if path is None else Mask.open(path, valid_values=self.scratch.mask_valid_values)
 
 
-def _absolute(path: str | PathLike[str] | None) -> Path | None:
-    return None if path is None else Path(path).expanduser().absolute()
+def _absolute(path: str | PathLike[str] | None, what: str) -> Path | None:
+    return None if path is None else absolute_path(path, what=what)

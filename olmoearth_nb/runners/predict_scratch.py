@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from olmoearth_nb.config import Project
-from olmoearth_nb.errors import MissingStepError, ModelError
+from olmoearth_nb.errors import InputFileError, MissingStepError, ModelError
 from olmoearth_nb.files import hash_json
-from olmoearth_nb.geojson import PredictionRequestCollection, write_collection
+from olmoearth_nb.geojson import (
+    PredictionRequestCollection,
+    PredictionRequestFeature,
+    read_request,
+    write_collection,
+)
 from olmoearth_nb.planning import Plan
-from olmoearth_nb.runners.base import Ids, file_hash, install_file, pick_ids, remove
+from olmoearth_nb.runners.base import Ids, file_hash, install_file, pick_ids, refuse_foreign, remedy, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
 from olmoearth_nb.store.index import read_index, write_index
 from olmoearth_nb.store.local_listing import imagery_fingerprint
@@ -65,7 +70,9 @@ class PredictionScratch:
 
     def mask_inputs(self) -> list[Any] | None:
         """Fingerprint of the mask and its valid values."""
-        return None if self.mask_path is None else [file_hash(self.mask_path), list(self.mask_valid_values)]
+        if self.mask_path is None:
+            return None
+        return [file_hash(self.mask_path, what="mask"), list(self.mask_valid_values)]
 
     def inputs(self, step: StepName) -> dict[str, Any]:
         """Fingerprints of what a step is made from, by name.
@@ -81,7 +88,7 @@ class PredictionScratch:
             case StepName.PARTITION:
                 strategies = self.project.run_config.require("partition_strategies", step.value)
                 return {
-                    "request": file_hash(self.request_path),
+                    "request": file_hash(self.request_path, what="request"),
                     "partition_strategies": hash_json(strategies.model_dump(mode="json")),
                     "mask": self.mask_inputs(),
                 }
@@ -92,7 +99,7 @@ class PredictionScratch:
                 }
             case _:
                 return {
-                    "model.yaml": file_hash(self.project.model_config_path),
+                    "model.yaml": file_hash(self.project.model_config_path, what="model configuration"),
                     "checkpoint": file_hash(self.checkpoint()),
                     "extra_model_files": self.extra_files_path and file_hash(self.extra_files_path),
                 }
@@ -139,7 +146,10 @@ class PredictionScratch:
             install_file(self.checkpoint(), workspace.model_stage / "checkpoint.ckpt", link=True)
 
     def check(self, step: StepName) -> None:
-        """Raises StaleScratchError if a step was made from other files."""
+        """Raises StaleScratchError if a step was made from other files, or the scratch by somebody else."""
+        workspace = self.workspace
+        if not self.stamps.path.exists():
+            refuse_foreign(workspace.partitions, workspace.dataset, workspace.results, redo=_REDO[StepName.PARTITION])
         self.stamps.check(step, self.inputs(step), redo=_REDO[step])
 
     def forget(self, step: StepName) -> None:
@@ -152,7 +162,10 @@ class PredictionScratch:
             for pid in self._partition_folders():
                 marker = workspace.partition_request(pid).with_name("postprocessed.json")
                 remove(marker, workspace.partition_result(pid), workspace.partition_rasters(pid))
-        self.stamps.drop(*steps)
+        if step is StepName.PARTITION:
+            self.stamps.clear()
+        else:
+            self.stamps.drop(*steps)
         remove(workspace.results, *folders, *(self.failures_path(later) for later in steps))
 
     def _layer_folders(self, step: StepName) -> Iterable[Path]:
@@ -210,11 +223,37 @@ class PredictionScratch:
         """
         step = StepName.PARTITION
         self.stamps.require(step, self.inputs(step), call="runner.partition()", redo=_REDO[step])
-        return pick_ids(ids, self._partition_folders())
+        return pick_ids(ids, self.stamps.made(step) or self._partition_folders())
+
+    def features_of(self, partition_id: str) -> dict[str, list[PredictionRequestFeature]]:
+        """For each window of a partition, by its name, the features that it was made for.
+
+        Raises:
+            InputFileError: If a file of the scratch is gone or damaged.
+        """
+        path = self.workspace.partition_request(partition_id)
+        specs = self.windows_of(partition_id)
+        with remedy(path, f"Call {_REDO[StepName.PARTITION]}."):
+            features = read_request(path).features
+            needed = max((index for spec in specs for index in spec.features), default=-1) + 1
+            if len(features) < needed:
+                raise InputFileError(
+                    "The partition has lost features.",
+                    where=str(path),
+                    expected=f"at least {needed}",
+                    found=str(len(features)),
+                )
+        return {spec.name: [features[index] for index in spec.features] for spec in specs}
 
     def windows_of(self, partition_id: str) -> list[WindowSpec]:
-        """Windows of a partition, shared ones included."""
-        return read_index(self.workspace.partition_index(partition_id))
+        """Windows of a partition, shared ones included.
+
+        Raises:
+            InputFileError: If the file of the scratch is gone or damaged.
+        """
+        path = self.workspace.partition_index(partition_id)
+        with remedy(path, f"Call {_REDO[StepName.PARTITION]}."):
+            return read_index(path)
 
     def specs(self, partition_ids: Iterable[str]) -> Specs:
         """Distinct windows of some partitions, by group and name."""

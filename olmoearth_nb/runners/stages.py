@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from olmoearth_nb.border import foreign_code
-from olmoearth_nb.errors import MissingStepError, PostprocessError
+from olmoearth_nb.errors import InputFileError, MissingStepError, PostprocessError
 from olmoearth_nb.files import atomic_path, hash_json, read_json, write_json
 from olmoearth_nb.geojson import (
     PredictionRequestFeature,
     PredictionResultCollection,
     PredictionResultFeature,
-    read_request,
     read_result,
     write_collection,
 )
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.postprocess.raster import NoopRaster
-from olmoearth_nb.runners.base import remove
+from olmoearth_nb.runners.base import remedy, remove
 from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.store.outputs import output_raster, output_vector, read_output_features
@@ -71,8 +70,22 @@ class CombineOutcome:
 
 
 def is_processed(scratch: PredictionScratch, partition_id: str) -> bool:
-    """Whether a partition has been postprocessed."""
-    return _marker(scratch, partition_id).exists()
+    """Whether a partition has been postprocessed, and its result is there as it was written."""
+    marker = _marker(scratch, partition_id)
+    files = _noted(marker).get("files")
+    if not isinstance(files, dict):
+        return False
+    paths = {marker.parent / name: size for name, size in files.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+
+
+def _noted(marker: Path) -> dict[str, Any]:
+    """What a result was made from, and the sizes of its files; nothing if the marker can't be read."""
+    with contextlib.suppress(InputFileError):
+        noted = read_json(marker)
+        if isinstance(noted, dict):
+            return noted
+    return {}
 
 
 def _marker(scratch: PredictionScratch, partition_id: str) -> Path:
@@ -93,6 +106,7 @@ class PartitionStage:
         self.components = components
         self.mask = mask
         self.dataset = scratch.dataset
+        self._features: dict[str, dict[str, list[PredictionRequestFeature]]] = {}
 
     def run(self, partition_id: str) -> PartitionOutcome:
         """Postprocesses one partition, unless nothing has changed since.
@@ -107,17 +121,17 @@ class PartitionStage:
         predicted = self.scratch.predicted((spec.group, spec.name) for spec in specs)
         present = [spec for spec in specs if (spec.group, spec.name) in predicted]
         marker = _marker(self.scratch, partition_id)
-        inputs = self._inputs(present)
-        unchanged = marker.exists() and read_json(marker).get("inputs") == inputs
-        if not unchanged:
-            remove(marker)
-            files = (
-                self._rasters(partition_id, present)
-                if self.components.is_raster
-                else self._vector(partition_id, present)
-            )
-            if present:
-                write_json(marker, {"inputs": inputs, "files": [path.name for path in files]})
+        with remedy(self.scratch.workspace.dataset, "Call runner.run_inference(overwrite=True) to make it anew."):
+            inputs = self._inputs(present)
+            unchanged = is_processed(self.scratch, partition_id) and _noted(marker).get("inputs") == inputs
+            if not unchanged:
+                remove(marker)
+                make = self._rasters if self.components.is_raster else self._vector
+                make(partition_id, present)
+                results = _results(self.scratch, partition_id, self.components)
+                sizes = {path.relative_to(marker.parent).as_posix(): path.stat().st_size for path in results}
+                if present:
+                    write_json(marker, {"inputs": inputs, "files": sizes})
         return PartitionOutcome(
             partition_id=partition_id,
             windows=len(present),
@@ -151,12 +165,12 @@ class PartitionStage:
 
     def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> list[Path]:
         process = self.components.window_postprocessor()
-        requests = read_request(self.scratch.workspace.partition_request(partition_id)).features
         paths = []
         for spec in specs:
             path = output_raster(self.dataset, (spec.group, spec.name))
-            if not isinstance(process, NoopRaster) and spec.group == f"group_{partition_id}":
-                self._process_in_place(process, requests[spec.features[0]], path, spec)
+            if not isinstance(process, NoopRaster) or path.with_name(_RAW).exists():
+                # By whichever partition comes first, for the feature of the one that owns it.
+                self._process_in_place(process, self._requests_of_owner(spec)[0], path, spec)
             paths.append(path)
         merge = self.components.partition_postprocessor()
         masks_itself = self.mask is not None and hasattr(merge, "set_mask")
@@ -188,14 +202,13 @@ class PartitionStage:
     def _vector(self, partition_id: str, specs: list[WindowSpec]) -> list[Path]:
         process = self.components.window_postprocessor()
         workspace = self.scratch.workspace
-        requests = read_request(workspace.partition_request(partition_id)).features
+        requests = self._requests(partition_id)
         results = []
         for spec in specs:
             collection = read_output_features(self.dataset, (spec.group, spec.name))
-            features = [requests[index] for index in spec.features]
             owned = spec.group == f"group_{partition_id}"
             seen = set() if owned else self._owners_features(process, spec, collection)
-            result = self._window_result(process, features, collection, spec, seen)
+            result = self._window_result(process, requests[spec.name], collection, spec, seen)
             if owned:
                 write_collection(workspace.window_result(spec.group, spec.name), result)
             results.append(result)
@@ -208,11 +221,17 @@ class PartitionStage:
 
     def _owners_features(self, process: Any, spec: WindowSpec, collection: PredictionResultCollection) -> set[str]:
         """Features that the partition which owns a shared window has in its result already."""
-        owner = spec.group.removeprefix("group_")
-        requests = read_request(self.scratch.workspace.partition_request(owner)).features
-        indices = next((one.features for one in self.scratch.windows_of(owner) if one.name == spec.name), ())
-        result = self._window_result(process, [requests[index] for index in indices], collection, spec, set())
+        result = self._window_result(process, self._requests_of_owner(spec), collection, spec, set())
         return {feature.model_dump_json() for feature in result.features}
+
+    def _requests_of_owner(self, spec: WindowSpec) -> list[PredictionRequestFeature]:
+        return self._requests(spec.group.removeprefix("group_"))[spec.name]
+
+    def _requests(self, partition_id: str) -> dict[str, list[PredictionRequestFeature]]:
+        """Request features of each window of a partition, read once."""
+        if partition_id not in self._features:
+            self._features[partition_id] = self.scratch.features_of(partition_id)
+        return self._features[partition_id]
 
     def _window_result(
         self,
@@ -292,7 +311,8 @@ def _results(scratch: PredictionScratch, partition_id: str, components: Componen
     if not components.is_raster:
         path = scratch.workspace.partition_result(partition_id)
         return [path] if path.exists() else []
-    return sorted(scratch.workspace.partition_rasters(partition_id).glob("*.tif"))
+    folder = scratch.workspace.partition_rasters(partition_id)
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in (".tif", ".tiff"))
 
 
 def _name(component: Any) -> str:

@@ -59,9 +59,9 @@ def drop_outdated_listings(config: Mapping[str, Any]) -> None:
         if not listing.exists():
             continue
         newest = max((path.stat().st_mtime_ns for path in [folder, *_files(folder)]), default=0)
-        if newest <= listing.stat().st_mtime_ns and str(folder) in listing.read_text(encoding="utf-8"):
-            continue
         try:
+            if newest <= listing.stat().st_mtime_ns and str(folder).encode() in listing.read_bytes():
+                continue
             listing.unlink()
         except OSError as error:
             raise StorageError(

@@ -7,6 +7,7 @@ every window and layer is verified afterwards, and what failed in a chunk is tri
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import uuid
@@ -22,7 +23,7 @@ from upath import UPath
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.compat import quiet_rslearn
-from olmoearth_nb.errors import BuildError
+from olmoearth_nb.errors import BuildError, UsageError
 from olmoearth_nb.files import read_json
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
@@ -53,6 +54,16 @@ class BuildOptions:
     workers: int | None = None
     retries: int | None = None
     retry_backoff: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "retries", "retry_backoff"):
+            value = getattr(self, name)
+            kinds = int if name != "retry_backoff" else (int, float)
+            if value is None and name != "retry_backoff":
+                continue
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < math.inf:
+                expected = "a number of seconds, 0 or more" if name == "retry_backoff" else "a whole number, 0 or more"
+                raise UsageError("Not a number that works here.", where=name, expected=expected, found=repr(value))
 
 
 def default_workers(windows: int) -> int:

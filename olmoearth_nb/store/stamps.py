@@ -6,7 +6,7 @@ begins; how far the step got is read from what lies on the disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ def fingerprint(path: Path) -> dict[str, Any]:
     return {"sha256": hash_file(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
+def _is_stamp(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("inputs"), dict)
+
+
 @dataclass(frozen=True)
 class Stamps:
     """The stamps of a scratch, one JSON file.
@@ -43,13 +47,19 @@ class Stamps:
         if not self.path.exists():
             return {}
         try:
-            return dict(read_json(self.path, what="record of the scratch"))
-        except (InputFileError, TypeError, ValueError) as error:
-            raise StaleScratchError(
-                "The record of what this scratch was made from can't be read.",
-                where=str(self.path),
-                fix="Use another scratch folder, or delete this one.",
-            ) from error
+            stamps = read_json(self.path, what="record of the scratch")
+        except InputFileError as error:
+            raise self._unreadable() from error
+        if not isinstance(stamps, dict) or not all(_is_stamp(stamp) for stamp in stamps.values()):
+            raise self._unreadable()
+        return stamps
+
+    def _unreadable(self) -> StaleScratchError:
+        return StaleScratchError(
+            "The record of what this scratch was made from can't be read.",
+            where=str(self.path),
+            fix="Call the first step with overwrite=True to make everything anew, or use another scratch folder.",
+        )
 
     def inputs(self, step: str) -> dict[str, Any] | None:
         """What a step was made from, or None if it never began."""
@@ -77,17 +87,31 @@ class Stamps:
             stamps[step] = {"inputs": dict(inputs), "done": False}
             write_json(self.path, stamps)
 
-    def finish(self, step: str) -> None:
-        """Notes that a step came to its end."""
+    def finish(self, step: str, *, made: Sequence[str] = ()) -> None:
+        """Notes that a step came to its end.
+
+        Args:
+            step: Name of the step.
+            made: Names of what it made, by which a part that got lost later is missed.
+        """
         stamps = self._read()
-        stamps[step]["done"] = True
+        stamps[step] |= {"done": True, "made": list(made)}
         write_json(self.path, stamps)
+
+    def made(self, step: str) -> list[str]:
+        """What a step made, as it said at its end."""
+        return list(self._read().get(step, {}).get("made", ()))
 
     def drop(self, *steps: str) -> None:
         """Forgets steps, when what they made is removed."""
         stamps = self._read()
-        if any(stamps.pop(step, None) is not None for step in steps):
-            write_json(self.path, stamps)
+        left = {step: stamp for step, stamp in stamps.items() if step not in steps}
+        if left != stamps:
+            write_json(self.path, left)
+
+    def clear(self) -> None:
+        """Forgets all steps, whatever the record says."""
+        write_json(self.path, {})
 
     def check(self, step: str, inputs: Mapping[str, Any], *, redo: str) -> None:
         """Compares a step with what would be its inputs now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,17 +112,16 @@ def completed_layers(dataset: Dataset, keys: Iterable[WindowKey], layers: Sequen
 
 
 def read_failures(path: Path) -> dict[WindowKey, str]:
-    """Why windows failed in a step, as last recorded.
+    """Why windows failed in a step, as last recorded; a record that can't be read counts for none.
 
     Args:
         path: The step's record.
     """
-    if not path.exists():
-        return {}
-    data = read_json(path, what="record of failed windows")
-    if not isinstance(data, dict):
-        raise InputFileError("The record of failed windows is damaged.", where=str(path), fix="Delete it.")
-    return {tuple(key.split("/", 1)): str(reason) for key, reason in data.items()}
+    data = None
+    with contextlib.suppress(InputFileError):
+        data = read_json(path, what="record of failed windows")
+    reasons = data.items() if isinstance(data, dict) else ()
+    return {(group, name): str(reason) for key, reason in reasons for group, _, name in [key.partition("/")]}
 
 
 def update_failures(path: Path, looked_at: Iterable[WindowKey], reasons: Mapping[WindowKey, str]) -> None:

@@ -80,7 +80,9 @@ def assert_in_place(
     assert (overlay.pixels[clear, :3] == expected).all()
 
 
-@pytest.mark.parametrize(("lon", "lat"), [(3.1, 0.01), (5.9, 45.0), (0.1, -45.0), (5.9, 70.0), (14.5, 70.0)])
+@pytest.mark.parametrize(
+    ("lon", "lat"), [(3.1, 0.01), (-78.7, 35.7), (5.9, 45.0), (0.1, -45.0), (5.9, 70.0), (14.5, 70.0)]
+)
 def test_pixels_lie_where_they_belong_at_any_latitude(tmp_path: Path, lon: float, lat: float) -> None:
     crs = utm_ups_crs(lon, lat)
     x, y = pyproj.Transformer.from_crs(4326, crs.to_wkt(), always_xy=True).transform(lon, lat)
@@ -90,6 +92,7 @@ def test_pixels_lie_where_they_belong_at_any_latitude(tmp_path: Path, lon: float
     coloring = coloring_of(values.astype(np.float32), LEGEND)
     bounds = (*corner, corner[0] + 64, corner[1] + 48)
     from_windows = pixels_overlay([(projection, bounds, values[None].astype(np.float32))], coloring)
+    assert from_windows.corners[0] == pytest.approx((lat, lon), abs=0.02)
     assert_in_place(from_windows, values, crs, transform, within=0.3)
     path = tmp_path / "result.tif"
     profile = {"driver": "GTiff", "width": 64, "height": 48, "count": 1, "dtype": "uint8", "nodata": 255}
