@@ -17,6 +17,7 @@ import shapely
 from rslearn.utils.geometry import WGS84_PROJECTION, Projection, STGeometry
 from shapely.geometry.base import BaseGeometry
 
+from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import GeometryError
 from olmoearth_nb.globe import (
     Coordinates,
@@ -160,7 +161,8 @@ def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> Sh
 
 @functools.lru_cache(maxsize=512)
 def _to_wgs84(crs_wkt: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(crs_wkt, "EPSG:4326", always_xy=True)
+    with foreign_code(GeometryError, "The coordinate reference system can't be used", where=crs_wkt[:80] or "no CRS"):
+        return pyproj.Transformer.from_crs(crs_wkt, "EPSG:4326", always_xy=True)
 
 
 def footprints_touching(outlines: Shapes, area: Sequence[BaseGeometry] | Shapes) -> npt.NDArray[np.bool_]:

@@ -148,6 +148,7 @@ class _Checks:
             annotations,
             label_property=window_prep.label_property if window_prep else None,
             folder=self.project.path,
+            legend=self.project.legend if self.run and self.run.inference_results_config else None,
         )
         self.problems += found
 

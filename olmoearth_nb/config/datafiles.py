@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from olmoearth_nb.config.report import Problem
+from olmoearth_nb.config.report import Problem, one_of
 from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.files import read_text
-from olmoearth_nb.geojson import read_annotation_features, read_request, read_task_features
+from olmoearth_nb.geojson import AnnotationFeature, read_annotation_features, read_request, read_task_features
+from olmoearth_nb.legend import Legend
 from olmoearth_nb.types import StepName
 
 __all__ = ["check_annotations", "check_checkpoint", "check_request", "check_requirements"]
@@ -41,7 +42,7 @@ def check_request(path: Path, *, folder: Path) -> Iterator[Problem]:
 
 
 def check_annotations(
-    tasks: Path, annotations: Path, *, label_property: str | None, folder: Path
+    tasks: Path, annotations: Path, *, label_property: str | None, folder: Path, legend: Legend | None = None
 ) -> tuple[list[Problem], tuple[str, ...] | None]:
     """Whether annotation files can be read.
 
@@ -50,6 +51,7 @@ def check_annotations(
         annotations: File of the annotations.
         label_property: Name for the value of ``es_label``.
         folder: The project folder.
+        legend: Classes of the results; a label whose name has classes should have one of their values.
 
     Returns:
         Problems, and the names of the labels in alphabetical order (None if they can't be read).
@@ -69,9 +71,34 @@ def check_annotations(
                 features = read_annotation_features(path, label_property=label_property).features
                 labels = {name for one in features if one.properties for name in one.properties.oe_labels}
                 names = tuple(sorted(labels))
+                problems += _outside_legend(path, features, legend)
         except InputFileError as error:
             problems.append(_unreadable(path, folder, error, _PREPARE))
     return problems, names
+
+
+def _outside_legend(path: Path, features: Sequence[AnnotationFeature], legend: Legend | None) -> Iterator[Problem]:
+    for classes in legend.classes if legend else ():
+        name = classes.property_name
+        strange = [
+            (index, value)
+            for index, feature in enumerate(features)
+            if feature.properties and (value := feature.properties.oe_labels.get(name)) is not None
+            if classes.entry_of(value) is None
+        ]
+        if strange:
+            index, value = strange[0]
+            more = f" So have {len(strange) - 1} more annotations a value that the legend lacks." if strange[1:] else ""
+            yield Problem(
+                file=path.name,
+                key=f"features[{index}].properties.oe_labels.{name}",
+                found=f"The legend has no class {value}.{more}",
+                expected=f"one of {one_of(str(entry.value) for entry in classes.entries)}",
+                fix="Correct the label, or add the class to inference_results_config.",
+                # A value may stand for "not labelled" on purpose, and a model may learn a class that nobody shows.
+                severity="warning",
+                steps=_PREPARE,
+            )
 
 
 def _unreadable(path: Path, folder: Path, error: InputFileError, steps: frozenset[StepName]) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeGuard
 
 from geojson_pydantic import FeatureCollection
@@ -48,8 +49,8 @@ def partitions_from(
             )
         features = [_as_feature(feature, f"{name}, partition {index}") for feature in given]
         features = [feature for feature in features if has_geometry(feature)]
-        same = len(features) == len(given) and all(one is other for one, other in zip(features, given, strict=True))
-        partitions[index] = partition if same and isinstance(partition, FeatureCollection) else _collection(features)
+        same = isinstance(partition, FeatureCollection) and _same(features, given)
+        partitions[index] = partition if same else _collection(features)
     return partitions
 
 
@@ -79,7 +80,7 @@ def windows_from(
     for item in _as_list(_called(partitioner, method, partition, where=partition_id), name, "(feature, STGeometry)"):
         match item:
             case (feature, STGeometry(shp=BaseGeometry()) as geometry):
-                windows.append((features.index(feature), geometry))
+                windows.append((features.index(feature), _timed(geometry, where)))
             case _:
                 raise ProjectError(
                     "A window is not what it has to be.",
@@ -87,7 +88,31 @@ def windows_from(
                     expected="a pair of a feature and an rslearn STGeometry with a shapely geometry",
                     found=repr(item)[:200],
                 )
-    return (_collection(features.all) if features.added else partition), windows
+    return (partition if _same(features.all, partition.features) else _collection(features.all)), windows
+
+
+def _same(features: Sequence[object], others: Sequence[object]) -> bool:
+    return len(features) == len(others) and all(one is other for one, other in zip(features, others, strict=True))
+
+
+def _timed(geometry: STGeometry, where: str) -> STGeometry:
+    """The same extent, its times in UTC where they had no zone."""
+    match geometry.time_range:
+        case None:
+            return geometry
+        case (datetime() as start, datetime() as end):
+            pass
+        case other:
+            raise ProjectError(
+                "A window's time range is not what it has to be.",
+                where=where,
+                expected="two datetimes, or None",
+                found=repr(other)[:200],
+            )
+    if start.tzinfo and end.tzinfo:
+        return geometry
+    times = [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in (start, end)]
+    return STGeometry(geometry.projection, geometry.shp, (times[0], times[1]))
 
 
 def limit_of(partitioner: Partitioner) -> int | None:
@@ -112,7 +137,6 @@ class _Features:
 
     def __init__(self, features: Sequence[PredictionRequestFeature], where: str) -> None:
         self.all = list(features)
-        self.added = False
         self._where = where
         self._by_id = {id(feature): index for index, feature in enumerate(self.all)}
         self._by_content: dict[str, int] = {}
@@ -131,7 +155,6 @@ class _Features:
         if content not in self._by_content:
             self._by_content[content] = len(self.all)
             self.all.append(one)
-            self.added = True
         return self._by_content[content]
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, MissingStepError, PostprocessError
 from olmoearth_nb.files import atomic_path, hash_json, read_json, write_json
@@ -196,6 +198,8 @@ class PartitionStage:
             shutil.copyfile(raw, beside)
             with foreign_code(PostprocessError, f"{_name(process)}.process_window failed", where=where):
                 process.process_window(request, beside)
+            if not beside.is_file():
+                raise PostprocessError(f"{_name(process)}.process_window removed the file of the window.", where=where)
 
     # ---- vector ----------------------------------------------------------------------------------------------
 
@@ -243,15 +247,15 @@ class PartitionStage:
     ) -> PredictionResultCollection:
         """Results of a window, for every request feature that it was made for, each once."""
         features: list[PredictionResultFeature] = []
+        where = f"window {spec.group}/{spec.name}"
         for request in requests:
-            with foreign_code(
-                PostprocessError, f"{_name(process)}.process_window failed", where=f"window {spec.group}/{spec.name}"
-            ):
+            with foreign_code(PostprocessError, f"{_name(process)}.process_window failed", where=where):
                 result = process.process_window(request, collection.model_copy(deep=True))
             result = _checked_collection(result, process)
             if self.mask is not None:
                 result = self.mask.keep_features(result)
-            texts = [feature.model_dump_json() for feature in result.features]
+            with foreign_code(PostprocessError, f"{_name(process)}.process_window gave what is no JSON", where=where):
+                texts = [feature.model_dump_json() for feature in result.features]
             features += [feature for feature, text in zip(result.features, texts, strict=True) if text not in seen]
             seen = seen | set(texts)
         return PredictionResultCollection(type="FeatureCollection", features=features)
@@ -320,6 +324,10 @@ def _name(component: Any) -> str:
 
 
 def _checked_files(written: Any, component: Any, folder: Path) -> list[Path]:
+    if not isinstance(written, list | tuple | None):
+        raise PostprocessError(
+            f"{_name(component)} did not return a list of files.", expected="a list of paths", found=repr(written)[:200]
+        )
     paths = [Path(str(path)) for path in written or ()]
     bad = [path for path in paths if path.parent.resolve() != folder.resolve() or not path.is_file()]
     if bad:
@@ -332,13 +340,19 @@ def _checked_files(written: Any, component: Any, folder: Path) -> list[Path]:
 
 
 def _checked_collection(result: Any, component: Any) -> PredictionResultCollection:
-    if not hasattr(result, "features"):
+    if isinstance(result, PredictionResultCollection):  # type: ignore[misc]  # pydantic makes it a class
+        return result
+    try:
+        # Custom classes may return the equal model of another package.
+        return PredictionResultCollection.model_validate(
+            result.model_dump() if isinstance(result, BaseModel) else result
+        )
+    except ValidationError as error:
         raise PostprocessError(
             f"{_name(component)} did not return a feature collection.",
             expected="a PredictionResultCollection",
             found=type(result).__name__,
-        )
-    return result  # type: ignore[no-any-return]  # custom classes return the equal model of another package
+        ) from error
 
 
 @contextlib.contextmanager
@@ -348,6 +362,7 @@ def _fresh_folder(target: Path) -> Iterator[Path]:
     try:
         yield folder
         remove(target)
-        folder.rename(target)
+        with foreign_code(PostprocessError, "The folder of the results can't be put in its place", where=str(target)):
+            folder.rename(target)
     finally:
         remove(folder)

@@ -60,7 +60,9 @@ def read_index(path: Path) -> list[WindowSpec]:
     """
     if not path.exists():
         raise MissingStepError(
-            "There is no such partition in this scratch.", where=str(path.parent), fix="Call runner.partition() first."
+            "The list of the partition's windows is missing.",
+            where=str(path),
+            fix="Call runner.partition(overwrite=True).",
         )
     data = read_json(path, what="list of a partition's windows")
     try:
