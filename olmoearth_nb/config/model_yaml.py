@@ -205,6 +205,7 @@ def _sections(value: Mapping[str, Any]) -> Iterator[Problem]:
                 expected="class_path and init_args",
                 steps=MODEL_STEPS,
             )
+    yield from _trainer(value.get("trainer"))
     known = ("model", "data", "trainer", *_PARSER_KEYS)
     for key in value:
         if key not in known:
@@ -214,6 +215,23 @@ def _sections(value: Mapping[str, Any]) -> Iterator[Problem]:
                 found="Nothing uses this key.",
                 fix=did_you_mean(str(key), known),
                 severity="warning",
+                steps=MODEL_STEPS,
+            )
+
+
+def _trainer(section: object) -> Iterator[Problem]:
+    if section is not None and not isinstance(section, Mapping):
+        found = f"It is {section!r}."
+        yield Problem(file=MODEL_CONFIG_NAME, key="trainer", found=found, expected="a mapping", steps=MODEL_STEPS)
+        return
+    callbacks = section.get("callbacks") if section is not None else None
+    for index, callback in enumerate(callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []):
+        if not ObjectSpec.is_spec(callback):
+            yield Problem(
+                file=MODEL_CONFIG_NAME,
+                key=f"trainer.callbacks[{index}]",
+                found=f"It is {callback!r}.",
+                expected="class_path and init_args",
                 steps=MODEL_STEPS,
             )
 

@@ -15,7 +15,7 @@ import torch
 from rslearn.dataset import Window
 from torch.utils.data import DataLoader
 
-from olmoearth_nb.errors import InferenceError
+from olmoearth_nb.errors import ConfigError, InferenceError
 from olmoearth_nb.model.samples import Chunk, Sample, WindowStream
 
 __all__ = ["batches", "read_chunks", "window_order", "worker_context"]
@@ -29,10 +29,13 @@ def read_chunks(stream: WindowStream, num_workers: int | None) -> Iterator[Chunk
         num_workers: Worker processes; 0 reads in this one, None takes the configuration's number.
 
     Raises:
+        ConfigError: If the number is below 0.
         InferenceError: If a worker process dies.
     """
     # Configurations have numbers for large machines: more than there are cores or windows only cost memory.
     wanted = stream.num_workers if num_workers is None else num_workers
+    if wanted < 0:
+        raise ConfigError("Not a number of processes.", where="num_workers", expected="0 or more", found=str(wanted))
     workers = min(wanted, len(stream.windows), os.cpu_count() or 1)
     if workers == 0:
         yield from stream

@@ -42,9 +42,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except ModelError as error:
         raise _no_checkpoint(path, error.__cause__ or error) from error.__cause__
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+        keys = _first(list(map(str, content))) if isinstance(content, dict) else type(content).__name__
+        bare = isinstance(content, dict) and content and all(map(torch.is_tensor, content.values()))
         raise ModelError(
-            "The file is not a Lightning checkpoint.", where=str(path), expected="a 'state_dict' in it", found=keys
+            "The file is not a Lightning checkpoint.",
+            where=str(path),
+            expected="a 'state_dict' in it",
+            found=keys,
+            fix='These are the weights alone: save {"state_dict": weights} with torch.save.' if bare else None,
+        )
+    wrong = [
+        key for key, value in content["state_dict"].items() if not isinstance(key, str) or not torch.is_tensor(value)
+    ]
+    if wrong:
+        raise ModelError(
+            "The checkpoint's 'state_dict' has entries that are no weights.",
+            where=str(path),
+            expected="a tensor for each name",
+            found=_first(list(map(str, wrong))),
         )
     return content
 
@@ -59,8 +74,10 @@ def _no_checkpoint(path: Path, cause: BaseException) -> ModelError:
             fix="If you trust its source, load it with torch.load(path, weights_only=False), keep "
             '{"state_dict": checkpoint["state_dict"]} and save that with torch.save.',
         )
+    # What torch says of a pickle is about a switch that would run what is in it.
+    reason = "." if isinstance(cause, pickle.UnpicklingError) else f": {describe(cause)}"
     return ModelError(
-        f"The file is not a checkpoint that torch can read: {describe(cause)}",
+        f"The file is not a checkpoint that torch can read{reason}",
         where=str(path),
         found=f"{path.stat().st_size} bytes",
         fix="Was it downloaded completely? A Git LFS pointer is a text of some 130 bytes.",
@@ -101,7 +118,8 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], *
             found="; ".join(differences),
             fix="Use the model.yaml that the checkpoint was trained with.",
         )
-    module.load_state_dict(weights)
+    with foreign_code(ModelError, "The weights can't be loaded", where=where):
+        module.load_state_dict(weights)
 
 
 def _first(names: list[str]) -> str:

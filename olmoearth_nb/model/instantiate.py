@@ -22,6 +22,7 @@ __all__ = ["component_class", "instantiate", "parser_errors"]
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
 _REFUSED = re.compile(r"Option '([^']+)' is not accepted")
+_WRONG_KIND = re.compile(r"Import path \S+ does not correspond to a subclass of \w+")
 _MISSING = re.compile(r"No module named '([^']+)'")
 # Lines that carry no news: how the parser tried, and the whole configuration printed back.
 _NOISE = re.compile(
@@ -112,7 +113,9 @@ def _innermost(text: str) -> tuple[str, str | None, str]:
         if not line.endswith(":") and not _NOISE.search(line)
     ]
     if not leaves:
-        return "", None, " ".join(text.split())[:400]
+        wrong = _WRONG_KIND.search(text)
+        key = _KEY.search(text)
+        return key.group(1) if key else "", None, wrong.group(0) if wrong else " ".join(text.split())[:400]
     depth, leaf = max(leaves, key=lambda item: (item[0], -item[1]))
     keys: list[str] = []
     class_path = None

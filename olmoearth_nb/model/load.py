@@ -203,6 +203,13 @@ def _writer(config: Mapping[str, Any], variables: Mapping[str, str], task: Task,
         section = {"writer": {"class_path": entry["class_path"], "init_args": arguments}}
         built = instantiate(section, {"writer": RslearnWriter}, where=f"{where}: trainer.callbacks")
         writer: RslearnWriter = built.writer
+        if isinstance(task, MultiTask) and (not writer.selector or writer.selector[0] not in task.tasks):
+            raise ConfigError(
+                "The writer does not select one of the tasks.",
+                where=f"{where}: trainer.callbacks: RslearnWriter.selector",
+                expected=f"a list with one of {', '.join(task.tasks)}",
+                found=repr(writer.selector),
+            )
         return writer
     selector = None
     if isinstance(task, MultiTask):

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import (
 from rslearn.train.callbacks.checkpointing import BestLastCheckpoint
 from rslearn.train.prediction_writer import RslearnWriter
 
+from olmoearth_nb.errors import ConfigError
 from olmoearth_nb.model.devices import choose_device, choose_precision
 from olmoearth_nb.model.instantiate import component_class, instantiate
 
@@ -27,6 +28,7 @@ __all__ = ["build_trainer"]
 _REPLACED = (ProgressBar, ModelSummary, RslearnWriter)
 # They refuse to start without a logger.
 _NEED_LOGGER = (LearningRateMonitor, DeviceStatsMonitor)
+_OBJECT = "class_path and init_args"
 _CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
 
 
@@ -59,7 +61,10 @@ def build_trainer(
         ModelError: If something can't be built.
         UsageError: If the device or the precision is not there.
     """
-    arguments: dict[str, Any] = dict(config.get("trainer") or {})
+    section = config.get("trainer") or {}
+    if not isinstance(section, dict):
+        raise ConfigError("The section is no mapping.", where=f"{where}: trainer", found=repr(section)[:80])
+    arguments: dict[str, Any] = dict(section)
     logger = _logger(arguments.get("logger"), folder)
     callbacks, own_checkpoints = _callbacks(arguments.get("callbacks"), folder, has_logger=logger is not False)
     arguments |= {
@@ -124,6 +129,10 @@ def _callbacks(entries: Any, folder: Path, *, has_logger: bool) -> tuple[list[di
     kept: list[dict[str, Any]] = []
     lightning = rslearn = False
     for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+        if not isinstance(entry, dict):
+            raise ConfigError(
+                "A callback is no object.", where="trainer.callbacks", expected=_OBJECT, found=repr(entry)[:80]
+            )
         cls = component_class(entry.get("class_path")) or object
         if issubclass(cls, _REPLACED) or (issubclass(cls, _NEED_LOGGER) and not has_logger):
             continue

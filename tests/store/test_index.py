@@ -39,7 +39,7 @@ def test_what_is_written_is_read_again(windows: list[WindowSpec], tmp_path_facto
 
 
 def test_an_unknown_partition_names_the_step(tmp_path: Path) -> None:
-    with pytest.raises(MissingStepError, match=r"runner\.partition\(\)"):
+    with pytest.raises(MissingStepError, match=r"runner\.partition\(overwrite=True\)"):
         read_index(tmp_path / "partition_9" / "windows.json")
 
 
