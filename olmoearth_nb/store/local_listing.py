@@ -104,10 +104,10 @@ def check_local_files(config: Mapping[str, Any]) -> None:
         files = sorted(path for path in folder.glob("**/*.*") if path.suffix != ".json" and ".tmp." not in path.name)
         if not files:
             raise InputFileError("The folder of the imagery is empty.", where=str(folder), fix=fix)
-        _check_names(files)
         layer = config["layers"][name]
         if layer.get("type") == "raster":
             _check_bands(name, layer.get("band_sets") or (), [_band_count(path) for path in files], folder)
+            _check_names(files)
 
 
 def _check_names(files: list[Path]) -> None:
@@ -135,8 +135,8 @@ def _band_count(path: Path) -> int:
         raise InputFileError(
             "The file is no raster that can be read.",
             where=str(path),
-            found=str(error),
-            fix="Move what is no imagery out of the folder: rslearn reads every file in it. Is it complete?",
+            found=str(error).rstrip("."),
+            fix="Move what is no imagery out of the folder, since rslearn reads every file in it; copy a broken one again.",
         ) from error
 
 
@@ -150,5 +150,5 @@ def _check_bands(layer: str, band_sets: Any, counts: list[int], folder: Path) ->
                 f"No file in {folder} has the bands {', '.join(map(str, missing))}.",
                 where=f"dataset.json: layers.{layer}.band_sets[{index}].bands",
                 expected=f"some of {', '.join(there)}",
-                fix="Bands of local files are numbered B1, B2, …; name them with raster_item_specs to call them otherwise.",
+                fix="Bands of local files are numbered B1, B2, …; raster_item_specs gives them other names.",
             )
