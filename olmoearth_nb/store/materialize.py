@@ -27,7 +27,7 @@ from olmoearth_nb.errors import BuildError, UsageError
 from olmoearth_nb.files import read_json
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
-from olmoearth_nb.store.local_listing import check_local_files, drop_outdated_listings
+from olmoearth_nb.store.local_listing import drop_outdated_listings
 from olmoearth_nb.store.windows import WindowKey, as_window, completed_layers
 from olmoearth_nb.types import WindowSpec
 
@@ -89,7 +89,6 @@ def build_windows(
     Raises:
         ConfigError: If the dataset's configuration is refused.
         BuildError: If a worker process was killed.
-        InputFileError: If local imagery is missing or can't be listed.
     """
     dataset = open_dataset(path)
     layers = list(imagery_layers(dataset))
@@ -98,9 +97,7 @@ def build_windows(
     if not todo:
         return {}
     quiet_rslearn()
-    config = read_json(path / CONFIG_NAME)
-    drop_outdated_listings(config)
-    check_local_files(config)
+    drop_outdated_listings(read_json(path / CONFIG_NAME))
     place = _Place(path, uuid.uuid4().hex, tuple(sys.path))
     workers = default_workers(len(todo)) if options.workers is None else options.workers
     retry = _retry(dataset, options)
@@ -108,9 +105,8 @@ def build_windows(
     try:
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
         reasons = _run(_prepare, place, chunks, retry, workers=workers, bar=bar)
-        # What failed first is why the rest failed.
-        reasons = _ingest(place.dataset, todo, retry) | reasons
-        reasons = _run(_materialize, place, chunks, retry, workers=workers, bar=bar) | reasons
+        reasons |= _ingest(place.dataset, todo, retry)
+        reasons |= _run(_materialize, place, chunks, retry, workers=workers, bar=bar)
     finally:
         bar.close()
     return {(spec.group, spec.name): _verify(dataset, spec, layers, reasons) for spec in todo}
