@@ -28,7 +28,7 @@ demo: setup
 	$(BIN)/olmoearth-nb demo olmoearth_run_data/sample --scratch-path demo
 
 lab: setup
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	$(BIN)/jupyter lab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 lint: setup
 	$(BIN)/ruff check .
