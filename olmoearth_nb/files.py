@@ -18,6 +18,7 @@ __all__ = [
     "atomic_path",
     "hash_file",
     "hash_json",
+    "is_folder_name",
     "parse_json",
     "read_json",
     "read_text",
@@ -25,6 +26,10 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+
+# Of common file systems, bytes.
+_LONGEST_NAME = 255
 
 
 def absolute_path(path: str | PathLike[str], *, what: str) -> Path:
@@ -43,6 +48,17 @@ def absolute_path(path: str | PathLike[str], *, what: str) -> Path:
         return Path(path).expanduser().absolute()
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"The path of the {what} can't be used.", expected="a path", found=repr(path)[:200]) from error
+
+
+def is_folder_name(name: object) -> bool:
+    """Whether a folder can have a name, below another one: no separators, not too long.
+
+    Args:
+        name: Anything.
+    """
+    if not isinstance(name, str) or name in ("", ".", ".."):
+        return False
+    return len(name.encode(errors="replace")) <= _LONGEST_NAME and not any(sign in name for sign in "/\\\0")
 
 
 def read_text(path: str | PathLike[str], *, what: str = "file") -> str:

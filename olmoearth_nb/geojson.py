@@ -33,6 +33,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError
 from rslearn.utils.geometry import WGS84_PROJECTION, STGeometry
+from shapely.errors import GEOSException
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
@@ -136,7 +137,7 @@ class AnnotationProperties(BaseModel):
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
     oe_annotations_task_id: Annotated[uuid.UUID, _time("oe_annotations_task_id", "es_annotations_task_id")]
-    oe_labels: dict[str, StrictInt | StrictFloat | None]
+    oe_labels: dict[str, StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | None]
 
     @model_validator(mode="after")
     def _labelled(self) -> AnnotationProperties:
@@ -167,10 +168,10 @@ def feature_shape(feature: Feature[Any, Any]) -> BaseGeometry:
         raise GeometryError("A feature has no geometry.")
     try:
         return shape(feature.geometry.model_dump(exclude={"bbox"}))
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, GEOSException) as error:
         raise GeometryError(
             "The geometry can't be made.",
-            expected="positions that all have a height or all have none, and no empty parts",
+            expected="positions of numbers, all with a height or all without, closed rings and no empty parts",
         ) from error
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from olmoearth_nb.colors import RGB, ClassValue
 from olmoearth_nb.config.yamlfile import join
+from olmoearth_nb.files import is_folder_name
 from olmoearth_nb.legend import ClassEntry, ClassLegend, DetectionLegend, Legend, RangeLegend
 
 __all__ = [
@@ -161,6 +162,18 @@ class PostprocessingStrategies(Section):
     process_dataset: Spec
 
 
+def _folder_name(value: str) -> str:
+    if not is_folder_name(value):
+        raise ValueError(f"A window group is a folder, and none can be called {value!r}")
+    return value
+
+
+def _option_name(value: str) -> str:
+    if value in ("", "source_task_id"):
+        raise ValueError(f"The split can't be kept under {value!r} in the options of a window")
+    return value
+
+
 class WindowPrep(Section):
     """How annotations become labelled windows.
 
@@ -177,8 +190,8 @@ class WindowPrep(Section):
     labeled_window_preparer: Spec
     data_splitter: Spec
     label_layer: str
-    group_name: str = "default"
-    split_property: str = "split"
+    group_name: Annotated[str, AfterValidator(_folder_name)] = "default"
+    split_property: Annotated[str, AfterValidator(_option_name)] = "split"
 
     @property
     def label_property(self) -> str | None:

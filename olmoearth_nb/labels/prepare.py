@@ -10,6 +10,7 @@ from typing import Any
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, OlmoEarthError
+from olmoearth_nb.files import is_folder_name
 from olmoearth_nb.protocols import DataSplitter, Sampler, WindowPreparer
 from olmoearth_nb.types import AnnotationTask, DataSplitType, LabeledSTGeometry, LabeledWindow, RasterLabel
 
@@ -67,6 +68,7 @@ class PreparedWindows(Iterator[PreparedWindow]):
             if not prepared:
                 self.empty_tasks.append(task.task_id)
             for window in prepared:
+                _check_window(window, self._preparer)
                 self._check_name(window)
                 yield window
             self.done_tasks += 1
@@ -81,6 +83,19 @@ class PreparedWindows(Iterator[PreparedWindow]):
                 found=f"that name for task {self._owners[name]} and for task {prepared.source_task_id}",
             )
         self._owners[name] = prepared.source_task_id
+
+
+def _check_window(prepared: PreparedWindow, preparer: WindowPreparer) -> None:
+    """Refuses what can't be a folder of the dataset, or holds no pixel."""
+    window = prepared.window
+    x0, y0, x1, y1 = window.bounds
+    if not is_folder_name(window.name) or x0 >= x1 or y0 >= y1:
+        raise ConfigError(
+            "The window preparer made a window that can't be written.",
+            where=f"{_PREPARER} ({_class_name(preparer)}), task {prepared.source_task_id}",
+            expected="a name that a folder can have, and at least one pixel",
+            found=f"the name {window.name!r:.200} and the bounds {window.bounds}",
+        )
 
 
 def prepare_windows(
@@ -112,8 +127,10 @@ def prepare_windows(
         name = _class_name(sampler)
         with foreign_code(ConfigError, f"{name} could not sample the tasks", where=_SAMPLER):
             chosen = sampler.sample(chosen)
-        if not isinstance(chosen, list | tuple):
-            raise ConfigError(f"{name} gave no list of tasks.", where=_SAMPLER, expected="a list", found=repr(chosen))
+        if not isinstance(chosen, list | tuple) or not all(hasattr(task, "task_id") for task in chosen):
+            raise ConfigError(
+                f"{name} gave no list of tasks.", where=_SAMPLER, expected="a list", found=repr(chosen)[:200]
+            )
     return PreparedWindows(chosen, preparer=preparer, splitter=splitter)
 
 

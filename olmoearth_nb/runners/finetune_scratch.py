@@ -17,7 +17,7 @@ from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_data
 from olmoearth_nb.store.label_layer import LabelWriter
 from olmoearth_nb.store.local_listing import imagery_fingerprint
 from olmoearth_nb.store.stamps import Stamps
-from olmoearth_nb.store.windows import load_windows
+from olmoearth_nb.store.windows import completed_layers, load_windows
 from olmoearth_nb.store.workspace import FineTuneWorkspace, make_folder
 from olmoearth_nb.types import StepName
 
@@ -96,7 +96,22 @@ class FineTuneScratch:
         if not self.stamps.path.exists():
             redo = _CALLS[_STEPS[0]].format("overwrite=True")
             refuse_foreign(self.workspace.dataset, self.workspace.trainer, redo=redo)
-        self.stamps.check(step, self.inputs(step), redo=_CALLS[step].format("overwrite=True"))
+        if not self._is_void(step):
+            self.stamps.check(step, self.inputs(step), redo=_CALLS[step].format("overwrite=True"))
+
+    def _is_void(self, step: StepName) -> bool:
+        """Whether a step was begun from other files and came to nothing, so that nothing is lost with it."""
+        if not self.stamps.is_of_others(step, self.inputs(step)):
+            return False
+        match step:
+            case StepName.PREPARE_LABELED_WINDOWS:
+                return not self.stamps.is_done(step)
+            case StepName.FINE_TUNE:
+                return not any(self.workspace.trainer.glob("*.ckpt"))
+            case _:
+                keys = [(window.group, window.name) for window in self.windows()]
+                states = completed_layers(self.dataset, keys, list(imagery_layers(self.dataset)))
+                return not any(any(done) for done in states)
 
     def begin(self, step: StepName) -> None:
         """Notes what a step is made from, and puts its files into the scratch.
@@ -105,6 +120,8 @@ class FineTuneScratch:
             StaleScratchError: If the step was made from other files.
         """
         make_folder(self.workspace.root)
+        if self._is_void(step):
+            self.forget(step)
         self.stamps.begin(step, self.inputs(step), redo=_CALLS[step].format("overwrite=True"))
         if step is not StepName.FINE_TUNE:
             write_dataset_config(self.workspace.dataset, self.project.dataset_config())

@@ -135,6 +135,8 @@ class PredictionScratch:
         """
         workspace, project = self.workspace, self.project
         make_folder(workspace.root)
+        if self._is_void(step):
+            self.forget(step)
         self.stamps.begin(step, self.inputs(step), redo=_REDO[step])
         if step in (StepName.PARTITION, StepName.DATASET_BUILD):
             write_dataset_config(workspace.dataset, project.dataset_config())
@@ -145,12 +147,23 @@ class PredictionScratch:
             install_file(project.model_config_path, workspace.model_stage / "model.yaml")
             install_file(self.checkpoint(), workspace.model_stage / "checkpoint.ckpt", link=True)
 
+    def _is_void(self, step: StepName) -> bool:
+        """Whether a step was begun from other files and came to nothing, so that nothing is lost with it."""
+        if not self.stamps.is_of_others(step, self.inputs(step)):
+            return False
+        if step is StepName.PARTITION:
+            return not self.stamps.is_done(step)
+        layers = [OUTPUT_LAYER] if step is StepName.INFERENCE else list(imagery_layers(self.dataset))
+        states = completed_layers(self.dataset, self.specs(self._partition_folders()), layers)
+        return not any(any(done) for done in states)
+
     def check(self, step: StepName) -> None:
         """Raises StaleScratchError if a step was made from other files, or the scratch by somebody else."""
         workspace = self.workspace
         if not self.stamps.path.exists():
             refuse_foreign(workspace.partitions, workspace.dataset, workspace.results, redo=_REDO[StepName.PARTITION])
-        self.stamps.check(step, self.inputs(step), redo=_REDO[step])
+        if not self._is_void(step):
+            self.stamps.check(step, self.inputs(step), redo=_REDO[step])
 
     def forget(self, step: StepName) -> None:
         """Removes what a step made, and what was made from it."""

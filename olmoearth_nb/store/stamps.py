@@ -66,6 +66,11 @@ class Stamps:
         stamp = self._read().get(step)
         return None if stamp is None else dict(stamp["inputs"])
 
+    def is_of_others(self, step: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether a step was begun from something else."""
+        before = self.inputs(step)
+        return before is not None and before != dict(inputs)
+
     def is_done(self, step: str) -> bool:
         """Whether the step came to its end."""
         return bool(self._read().get(step, {}).get("done"))
@@ -125,7 +130,7 @@ class Stamps:
             StaleScratchError: Names the inputs that differ.
         """
         before = self.inputs(step)
-        if before is None or before == dict(inputs):
+        if before is None or not self.is_of_others(step, inputs):
             return
         names = sorted(name for name in {*before, *inputs} if before.get(name) != inputs.get(name))
         raise StaleScratchError(
