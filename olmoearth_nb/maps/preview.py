@@ -21,7 +21,7 @@ from olmoearth_nb.maps.mercator import WORLD, to_mercator
 from olmoearth_nb.maps.things import layers_of
 
 if TYPE_CHECKING:
-    from olmoearth_nb.maps.view import MapView
+    from olmoearth_nb.maps.view import MapView, MapWidgets
 
 __all__ = ["build_map", "preview"]
 
@@ -67,14 +67,19 @@ def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
         MissingDependencyError: If leafmap is not installed.
     """
     libraries = _libraries()
-    from olmoearth_nb.maps.view import MapView, MapWidgets
+    from olmoearth_nb.maps.view import MapView
 
-    ipyleaflet, ipywidgets = libraries.ipyleaflet, libraries.ipywidgets
     ordered = arranged(layers)
     bounds = lonlat_bounds(ordered)
     if bounds is None:
         raise GeometryError("There is nothing to draw a map of.", expected="at least one geometry or raster")
-    before = set(_all_widgets(ipywidgets))
+    return MapView(ordered, lambda: _widgets(libraries, ordered, bounds, height))
+
+
+def _widgets(libraries: Libraries, ordered: Sequence[Layer], bounds: Bounds, height: int) -> MapWidgets:
+    from olmoearth_nb.maps.view import MapWidgets
+
+    ipyleaflet, ipywidgets = libraries.ipyleaflet, libraries.ipywidgets
     centre, zoom = _centre_and_zoom(bounds, height)
     live = libraries.leafmap.Map(
         center=centre,
@@ -87,16 +92,11 @@ def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
     )
     shown = [_leaflet_layer(ipyleaflet, layer) for layer in ordered]
     selection = ipyleaflet.GeoJSON(data={"type": "FeatureCollection", "features": []}, name="selected window")
-    info, message = ipywidgets.HTML(), ipywidgets.HTML()
+    info = ipywidgets.HTML()
     panels = _panels(libraries, ordered, shown, live.layers[0], info)
     live.layers = (*live.layers, *shown, selection)
     live.controls = (*live.controls, *panels)
-    root = ipywidgets.VBox([live, message])
-    owned = tuple(widget for key, widget in _all_widgets(ipywidgets).items() if key not in before)
-    widgets = MapWidgets(
-        root=root, map=live, layers=tuple(shown), info=info, message=message, selection=selection, owned=owned
-    )
-    return MapView(ordered, widgets)
+    return MapWidgets(map=live, layers=tuple(shown), info=info, selection=selection)
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,6 @@ def _libraries() -> Libraries:
             fix="pip install 'olmoearth-nb[notebook]', or draw with runner.plot, which needs no browser.",
         ) from error
     return Libraries(leafmap, ipyleaflet, ipywidgets)
-
-
-def _all_widgets(ipywidgets: ModuleType) -> dict[str, Any]:
-    # leafmap and ipyleaflet make widgets of their own (styles, layouts), which nobody else closes.
-    found: dict[str, Any] = ipywidgets.widgets.widget._instances
-    return dict(found)
 
 
 def _centre_and_zoom(bounds: Bounds, height: int) -> tuple[tuple[float, float], int]:

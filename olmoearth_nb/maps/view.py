@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import html
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +10,14 @@ import shapely
 import traitlets
 from matplotlib.figure import Figure
 
-from olmoearth_nb.border import foreign_code
-from olmoearth_nb.errors import OlmoEarthError, UsageError
+from olmoearth_nb.errors import UsageError
 from olmoearth_nb.maps.keys import PANEL
 from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer
+from olmoearth_nb.maps.live import LiveView, widget_library
 from olmoearth_nb.maps.twin import draw_layers
 
 __all__ = ["MapView", "MapWidgets"]
 
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 # So many pixels beside a window a click still means it.
 _REACH_PIXELS = 6
 _TILE_PIXELS = 256
@@ -34,30 +30,24 @@ class MapWidgets:
     """The widgets of a live map.
 
     Attributes:
-        root: What is displayed.
         map: The leafmap map.
         layers: Those of the map, one for each of ours.
         info: Says what is under the mouse.
-        message: Says what went wrong, under the map.
         selection: The outline of the selected window.
-        owned: All widgets that were made for the map.
     """
 
-    root: Any
     map: Any
     layers: tuple[Any, ...]
     info: Any
-    message: Any
     selection: Any
-    owned: tuple[Any, ...]
 
 
-class MapView(traitlets.HasTraits):
+class MapView(LiveView):
     """A map of layers; the last expression of a cell shows it.
 
     Args:
         layers: Its layers, in their order from below.
-        widgets: Its widgets.
+        make_widgets: Makes its widgets.
 
     Attributes:
         selected: Name of the selected window, or None; may be set.
@@ -67,9 +57,12 @@ class MapView(traitlets.HasTraits):
 
     selected = traitlets.Unicode(None, allow_none=True)
 
-    def __init__(self, layers: Sequence[Layer], widgets: MapWidgets) -> None:
+    def __init__(self, layers: Sequence[Layer], make_widgets: Callable[[], MapWidgets]) -> None:
         super().__init__()
         self.layers = tuple(layers)
+        with self.owning():
+            widgets = make_widgets()
+            self.root = widget_library().VBox([widgets.map, self.message])
         self.map = widgets.map
         self._widgets = widgets
         self._windows = _windows_of(layers)
@@ -100,14 +93,10 @@ class MapView(traitlets.HasTraits):
     def _show_selected(self, change: Any) -> None:
         name: str | None = change["new"]
         self._widgets.selection.data = _NOTHING if name is None else self._outline(name)
-        self._widgets.message.value = ""
+        self.say("")
         for callback in self._callbacks:
-            try:
-                with foreign_code(UsageError, "A callback of the map failed"):
-                    callback(name)
-            except OlmoEarthError as error:
-                style = "color:#b00020;white-space:pre-wrap"
-                self._widgets.message.value = f'<pre style="{style}">{html.escape(str(error))}</pre>'
+            with self.guarded(anew=False):
+                callback(name)
 
     def _outline(self, name: str) -> dict[str, Any]:
         if self._windows is None:
@@ -174,29 +163,8 @@ class MapView(traitlets.HasTraits):
         """The same map as a matplotlib figure, without the base map."""
         return draw_layers(self.layers)
 
-    def close(self) -> None:
-        """Removes the map from the notebook and frees its widgets."""
-        for widget in self._widgets.owned:
-            widget.close()
-
-    @functools.cached_property
-    def _png(self) -> str:
-        picture: bytes = self.static()._repr_png_()  # type: ignore[attr-defined]  # of our Picture
-        return base64.b64encode(picture).decode("ascii")
-
     def __repr__(self) -> str:
         return f"Map of {', '.join(layer.name for layer in reversed(self.layers))}"
-
-    def _repr_mimebundle_(
-        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
-    ) -> dict[str, Any]:
-        faces: dict[str, Callable[[], Any]] = {
-            "text/plain": lambda: repr(self),
-            "image/png": lambda: self._png,
-            _WIDGET: lambda: self._widgets.root._repr_mimebundle_()[_WIDGET],
-        }
-        wanted = [kind for kind in faces if (not include or kind in include) and kind not in (exclude or ())]
-        return {kind: faces[kind]() for kind in wanted}
 
 
 def _windows_of(layers: Sequence[Layer]) -> ShapeLayer | None:

@@ -111,7 +111,7 @@ def test_what_a_callback_raises_is_shown_under_the_map(view: MapView) -> None:
     view.on_select(fails)
     view.on_select(heard.append)
     view.selected = grid(5)["name"][3]
-    root = view._widgets.root
+    root = view.root
     assert root.children[0] is view.map
     assert "ValueError: no luck with &lt;img" in root.children[1].value
     assert heard == [grid(5)["name"][3]]
