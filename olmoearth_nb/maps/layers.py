@@ -159,6 +159,8 @@ class ShapeLayer(LayerFacts):
     @property
     def bounds(self) -> Bounds | None:
         """West, south, east, north in degrees, or None if there is nothing on it."""
+        if not len(self.shapes):
+            return None
         west, south, east, north = shapely.total_bounds(self.shapes).tolist()
         return None if np.isnan(west) else (west, south, east, north)
 

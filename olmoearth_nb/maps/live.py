@@ -6,7 +6,7 @@ import base64
 import contextlib
 import html
 import importlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -67,13 +67,29 @@ class LiveView(traitlets.HasTraits):
             self.message = widget_library().HTML()
 
     @contextlib.contextmanager
-    def owning(self) -> Iterator[None]:
-        """Notes every widget that is made inside, those that other libraries make on the way too, for :meth:`close`."""
+    def owning(self) -> Iterator[dict[str, Any]]:
+        """Notes every widget that is made inside, those that other libraries make on the way too, for :meth:`close`.
+
+        Yields:
+            Those widgets by their model's id, once the block has ended.
+        """
         before = set(_all_widgets())
+        made: dict[str, Any] = {}
         try:
-            yield
+            yield made
         finally:
-            self._owned |= {key: widget for key, widget in _all_widgets().items() if key not in before}
+            made |= {key: widget for key, widget in _all_widgets().items() if key not in before}
+            self._owned |= made
+
+    def free(self, widgets: Mapping[str, Any]) -> None:
+        """Closes widgets that are not needed any more.
+
+        Args:
+            widgets: What an :meth:`owning` block yielded.
+        """
+        for key, widget in widgets.items():
+            widget.close()
+            self._owned.pop(key, None)
 
     @contextlib.contextmanager
     def guarded(self, *, anew: bool = True) -> Iterator[None]:
@@ -106,9 +122,7 @@ class LiveView(traitlets.HasTraits):
 
     def close(self) -> None:
         """Removes this from the notebook and frees its widgets."""
-        for widget in self._owned.values():
-            widget.close()
-        self._owned.clear()
+        self.free(dict(self._owned))
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None

@@ -21,7 +21,7 @@ from olmoearth_nb.maps.mercator import WORLD, to_mercator
 from olmoearth_nb.maps.things import layers_of
 
 if TYPE_CHECKING:
-    from olmoearth_nb.maps.view import MapView, MapWidgets
+    from olmoearth_nb.maps.view import MapView
 
 __all__ = ["build_map", "preview"]
 
@@ -69,34 +69,10 @@ def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
     libraries = _libraries()
     from olmoearth_nb.maps.view import MapView
 
-    ordered = arranged(layers)
-    bounds = lonlat_bounds(ordered)
+    bounds = lonlat_bounds(arranged(layers))
     if bounds is None:
         raise GeometryError("There is nothing to draw a map of.", expected="at least one geometry or raster")
-    return MapView(ordered, lambda: _widgets(libraries, ordered, bounds, height))
-
-
-def _widgets(libraries: Libraries, ordered: Sequence[Layer], bounds: Bounds, height: int) -> MapWidgets:
-    from olmoearth_nb.maps.view import MapWidgets
-
-    ipyleaflet, ipywidgets = libraries.ipyleaflet, libraries.ipywidgets
-    centre, zoom = _centre_and_zoom(bounds, height)
-    live = libraries.leafmap.Map(
-        center=centre,
-        zoom=zoom,
-        height=f"{height}px",
-        panes=_PANES,
-        toolbar_control=False,
-        draw_control=False,
-        fullscreen_control=False,
-    )
-    shown = [_leaflet_layer(ipyleaflet, layer) for layer in ordered]
-    selection = ipyleaflet.GeoJSON(data={"type": "FeatureCollection", "features": []}, name="selected window")
-    info = ipywidgets.HTML()
-    panels = _panels(libraries, ordered, shown, live.layers[0], info)
-    live.layers = (*live.layers, *shown, selection)
-    live.controls = (*live.controls, *panels)
-    return MapWidgets(map=live, layers=tuple(shown), info=info, selection=selection)
+    return MapView(layers, lambda: LeafletMap(libraries, bounds, height))
 
 
 @dataclass(frozen=True)
@@ -106,6 +82,63 @@ class Libraries:
     leafmap: ModuleType
     ipyleaflet: ModuleType
     ipywidgets: ModuleType
+
+
+class LeafletMap:
+    """A leafmap map, and what we put onto it.
+
+    Args:
+        libraries: The map libraries.
+        bounds: West, south, east, north in degrees: where to look at first.
+        height: In pixels.
+
+    Attributes:
+        map: The leafmap map.
+        layers: Those of the map, one for each of ours.
+        info: Says what is under the mouse.
+        selection: The outline of the selected window.
+    """
+
+    def __init__(self, libraries: Libraries, bounds: Bounds, height: int) -> None:
+        self._libraries = libraries
+        self._height = height
+        centre, zoom = _centre_and_zoom(bounds, height)
+        self.map = libraries.leafmap.Map(
+            center=centre,
+            zoom=zoom,
+            height=f"{height}px",
+            panes=_PANES,
+            toolbar_control=False,
+            draw_control=False,
+            fullscreen_control=False,
+        )
+        self.layers: tuple[Any, ...] = ()
+        self.info = libraries.ipywidgets.HTML()
+        self.selection = libraries.ipyleaflet.GeoJSON(
+            data={"type": "FeatureCollection", "features": []}, name="selected window"
+        )
+        self._base = self.map.layers[0]
+        self._controls = self.map.controls
+
+    def put(self, layers: Sequence[Layer]) -> None:
+        """Shows these layers instead of those before.
+
+        Args:
+            layers: Arranged.
+        """
+        shown = [_leaflet_layer(self._libraries.ipyleaflet, layer) for layer in layers]
+        panels = _panels(self._libraries, layers, shown, self._base, self.info)
+        self.layers = tuple(shown)
+        self.map.layers = (self._base, *shown, self.selection)
+        self.map.controls = (*self._controls, *panels)
+
+    def look_at(self, bounds: Bounds) -> None:
+        """Moves the map.
+
+        Args:
+            bounds: West, south, east, north in degrees.
+        """
+        self.map.center, self.map.zoom = _centre_and_zoom(bounds, self._height)
 
 
 def _libraries() -> Libraries:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import shapely
 import traitlets
 from matplotlib.figure import Figure
 
 from olmoearth_nb.errors import UsageError
+from olmoearth_nb.maps.frame import Bounds
 from olmoearth_nb.maps.keys import PANEL
-from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer
+from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer, arranged, lonlat_bounds
 from olmoearth_nb.maps.live import LiveView, widget_library
 from olmoearth_nb.maps.twin import draw_layers
 
-__all__ = ["MapView", "MapWidgets"]
+__all__ = ["Canvas", "MapView"]
 
 # So many pixels beside a window a click still means it.
 _REACH_PIXELS = 6
@@ -25,12 +25,11 @@ _NOTHING: dict[str, Any] = {"type": "FeatureCollection", "features": []}
 _SELECTED = {"color": "#ff00c8", "weight": 3, "fillOpacity": 0.0}
 
 
-@dataclass(frozen=True, kw_only=True)
-class MapWidgets:
-    """The widgets of a live map.
+class Canvas(Protocol):
+    """The map of a map library.
 
     Attributes:
-        map: The leafmap map.
+        map: The library's map.
         layers: Those of the map, one for each of ours.
         info: Says what is under the mouse.
         selection: The outline of the selected window.
@@ -41,13 +40,19 @@ class MapWidgets:
     info: Any
     selection: Any
 
+    def put(self, layers: Sequence[Layer]) -> None:
+        """Shows these layers instead of those before."""
+
+    def look_at(self, bounds: Bounds) -> None:
+        """Moves the map to west, south, east, north."""
+
 
 class MapView(LiveView):
     """A map of layers; the last expression of a cell shows it.
 
     Args:
-        layers: Its layers, in their order from below.
-        make_widgets: Makes its widgets.
+        layers: Its layers, in any order.
+        make_canvas: Makes the map that shows them.
 
     Attributes:
         selected: Name of the selected window, or None; may be set.
@@ -57,20 +62,40 @@ class MapView(LiveView):
 
     selected = traitlets.Unicode(None, allow_none=True)
 
-    def __init__(self, layers: Sequence[Layer], make_widgets: Callable[[], MapWidgets]) -> None:
+    def __init__(self, layers: Sequence[Layer], make_canvas: Callable[[], Canvas]) -> None:
         super().__init__()
-        self.layers = tuple(layers)
         with self.owning():
-            widgets = make_widgets()
-            self.root = widget_library().VBox([widgets.map, self.message])
-        self.map = widgets.map
-        self._widgets = widgets
-        self._windows = _windows_of(layers)
-        self._names = _names_of(self._windows)
-        self._index = {name: index for index, name in enumerate(self._names)}
+            self._canvas = make_canvas()
+            self.root = widget_library().VBox([self._canvas.map, self.message])
+        self.map = self._canvas.map
         self._hovered: tuple[tuple[int, int], ...] = ()
         self._callbacks: list[Callable[[str | None], object]] = []
-        widgets.map.on_interaction(self._on_interaction)
+        self._of_layers: Mapping[str, Any] = {}
+        self.show(layers)
+        self.map.on_interaction(self._on_interaction)
+
+    def show(self, layers: Sequence[Layer], *, fit: bool = False) -> None:
+        """Shows other layers on the same map; what was selected stays selected if it is still there.
+
+        Args:
+            layers: In any order.
+            fit: Move the map to where they are; else it stays where the user moved it.
+        """
+        self.layers = tuple(arranged(layers))
+        self._windows = _windows_of(self.layers)
+        self._names = _names_of(self._windows)
+        self._index = {name: index for index, name in enumerate(self._names)}
+        before = self._of_layers
+        with self.owning() as self._of_layers:
+            self._canvas.put(self.layers)
+        self.free(before)
+        self._hovered = ()
+        self._canvas.info.value = ""
+        bounds = lonlat_bounds(self.layers)
+        if fit and bounds is not None:
+            self._canvas.look_at(bounds)
+        if self.selected is not None and self.selected not in self._index:
+            self.selected = None
 
     # ---- selecting -------------------------------------------------------------------------------------------
 
@@ -92,7 +117,7 @@ class MapView(LiveView):
     @traitlets.observe("selected")
     def _show_selected(self, change: Any) -> None:
         name: str | None = change["new"]
-        self._widgets.selection.data = _NOTHING if name is None else self._outline(name)
+        self._canvas.selection.data = _NOTHING if name is None else self._outline(name)
         self.say("")
         for callback in self._callbacks:
             with self.guarded(anew=False):
@@ -140,14 +165,14 @@ class MapView(LiveView):
         """
         hits: list[tuple[int, int]] = []
         for number, layer in reversed(list(enumerate(self.layers))):
-            if isinstance(layer, ShapeLayer) and self._widgets.layers[number].visible:
+            if isinstance(layer, ShapeLayer) and self._canvas.layers[number].visible:
                 found = layer.find(lon, lat, reach=self._reach)
                 hits += [] if found is None else [(number, found)]
         if tuple(hits) != self._hovered:
             self._hovered = tuple(hits)
             texts = [self._describe(*hit) for hit in hits]
             inner = "<hr style=margin:3px>".join(texts)
-            self._widgets.info.value = f'<div style="{PANEL}">{inner}</div>' if hits else ""
+            self._canvas.info.value = f'<div style="{PANEL}">{inner}</div>' if hits else ""
 
     def _describe(self, number: int, index: int) -> str:
         layer = self.layers[number]

@@ -118,7 +118,7 @@ def test_what_a_callback_raises_is_shown_under_the_map(view: MapView) -> None:
 
 
 def test_the_mouse_tells_what_is_below_it(view: MapView) -> None:
-    info = view._widgets.info
+    info = view._canvas.info
     click(view, 0.05, 60.05, kind="mousemove")
     assert grid(5)["name"][12] in info.value
     assert "state: planned" in info.value
@@ -153,6 +153,26 @@ def test_closing_frees_all_widgets() -> None:
     assert len(widget_module._instances) > len(before) + 10
     view.close()
     assert set(widget_module._instances) == before
+
+
+def test_other_layers_take_the_place_of_those_before_and_the_map_stays() -> None:
+    view = preview(grid(5))
+    made, map_, centre = set(widget_module._instances), view.map, view.map.center
+    view.selected = grid(5)["name"][3]
+    for _ in range(3):
+        view.show([windows_layer(grid(5)[:4])])
+    assert view.map is map_
+    assert view.map.center == centre
+    assert view.selected == grid(5)["name"][3]
+    assert [layer.name for layer in view.layers] == ["windows (4)"]
+    assert len(widget_module._instances) == len(made)
+    view.show([windows_layer(grid(5)[:2])], fit=True)
+    assert view.map.center != centre
+    assert view.selected is None
+    view.show([windows_layer(grid(5)[:0])])
+    view.click(0.03, 60.01)
+    assert view.selected is None
+    view.close()
 
 
 def test_one_output_has_three_faces(view: MapView) -> None:
@@ -194,7 +214,7 @@ def test_hostile_names_reach_the_browser_as_text(tmp_path: Path) -> None:
     views = [preview(path), preview(result), preview(read_request(path))]
     for view in views:
         view.hover(10.5, 50.5)
-        assert "&lt;img" in view._widgets.info.value
+        assert "&lt;img" in view._canvas.info.value
     for key in set(widget_module._instances) - before:
         widget = widget_module._instances[key]
         if not isinstance(widget, ipywidgets.Checkbox):  # whose description is text
