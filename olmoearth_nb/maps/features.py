@@ -123,12 +123,13 @@ def _together(shapes: Sequence[BaseGeometry]) -> BaseGeometry:
     return shapes[0] if len(shapes) == 1 else shapely.GeometryCollection(list(shapes))
 
 
-def windows_layer(table: gpd.GeoDataFrame, *, by: str | None = None) -> ShapeLayer:
+def windows_layer(table: gpd.GeoDataFrame, *, by: str | None = None, also: Sequence[str] = ()) -> ShapeLayer:
     """Windows, coloured by a column.
 
     Args:
         table: A windows table, as ``runner.windows()`` gives, or part of it.
-        by: Column; ``split`` or ``state`` if None. Numbers with many values get a colour bar.
+        by: Column; ``split`` or ``state`` if None. Measurements get a colour bar.
+        also: Further columns that are said of a window.
 
     Raises:
         UsageError: If the table has no such column.
@@ -138,7 +139,7 @@ def windows_layer(table: gpd.GeoDataFrame, *, by: str | None = None) -> ShapeLay
         names = [name for name in table.columns if name != "geometry"]
         raise UsageError(f"The windows table has no column {column!r}.", expected=f"one of {', '.join(names)}")
     colors, key = _column_colors(table[column])
-    columns = [name for name in dict.fromkeys((*_WINDOW_COLUMNS, column)) if name in table.columns]
+    columns = [name for name in dict.fromkeys((*_WINDOW_COLUMNS, column, *also)) if name in table.columns]
     return ShapeLayer(
         kind=LayerKind.WINDOWS,
         name=f"windows ({len(table):,})",
@@ -151,8 +152,9 @@ def windows_layer(table: gpd.GeoDataFrame, *, by: str | None = None) -> ShapeLay
 
 def _column_colors(cells: pd.Series[Any]) -> tuple[list[RGB], Key]:
     column = str(cells.name)
-    if pd.api.types.is_numeric_dtype(cells) and cells.nunique() > _MOST_NUMBERS:
-        scale = RangeLegend(column, None, float(cells.min()), float(cells.max()))
+    if pd.api.types.is_numeric_dtype(cells) and (cells.nunique() > _MOST_NUMBERS or _are_fractions(cells)):
+        low, high = float(cells.min()), float(cells.max())
+        scale = RangeLegend(column, None, low, high if high > low else low + 1)
         return colors_for(cells.tolist(), scale), Key(column, scale=scale)
     names = [category_name(cell) for cell in cells]
     colors, counts = category_colors(cells), Counter(names)
@@ -160,6 +162,10 @@ def _column_colors(cells: pd.Series[Any]) -> tuple[list[RGB], Key]:
     if len(entries) > _MOST_KEYS:
         entries = [*entries[:_MOST_KEYS], (f"… and {len(entries) - _MOST_KEYS} more", (255, 255, 255))]
     return [colors[name] for name in names], Key(column, tuple(entries))
+
+
+def _are_fractions(cells: pd.Series[Any]) -> bool:
+    return pd.api.types.is_float_dtype(cells) and bool((cells.dropna() % 1 != 0).any())
 
 
 def annotations_layer(tasks: AnnotationTasks, *, label: str | None = None, legend: Legend | None = None) -> ShapeLayer:

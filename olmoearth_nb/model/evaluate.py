@@ -1,31 +1,40 @@
-"""Measure a loaded model on labelled windows with the metrics of its rslearn task."""
+"""Measure a loaded model on windows: the metrics of its rslearn task, and what is right and wrong where."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from rslearn.dataset import Window
 from rslearn.train.data_module import RslearnDataModule
 from rslearn.train.model_context import ModelContext
+from rslearn.train.tasks import Task
+from rslearn.train.tasks.multi_task import MultiTask
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InferenceError, UnsupportedError
+from olmoearth_nb.evaluation.results import Measured
+from olmoearth_nb.legend import Legend
 from olmoearth_nb.model.batches import batches, window_order
 from olmoearth_nb.model.load import LoadedModel
+from olmoearth_nb.model.losses import sample_losses, watch_heads
+from olmoearth_nb.model.measures import class_names, kind_of, measure_of
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missing_input
 from olmoearth_nb.model.splits import no_windows, split_windows
 from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.store.dataset import open_dataset
 
-__all__ = ["evaluate_split", "evaluate_windows"]
+__all__ = ["evaluate_split", "evaluate_windows", "label_layers", "labelled_windows"]
 
 
 def evaluate_split(
     loaded: LoadedModel, split: str = "test", *, num_workers: int | None = None, progress: Progress = None
-) -> dict[str, float]:
+) -> Measured:
     """Measures the model on the windows of a split.
 
     Args:
@@ -54,22 +63,31 @@ def evaluate_windows(
     windows: Sequence[Window],
     *,
     split: str = "test",
+    labels: bool = True,
+    legend: Legend | None = None,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     progress: Progress = None,
-) -> dict[str, float]:
-    """Measures the model on given windows of any split.
+) -> Measured:
+    """Measures the model on given windows of any split, in one pass.
 
-    Windows without a label or an input are left out, as rslearn does.
+    Windows without a label or an input are left out, as rslearn does. Predicted is the class of the highest
+    probability, as in rslearn's metrics, before any ``prob_scales`` of the writer. Where crops of a window overlap,
+    their pixels count once for each crop, as in rslearn's metrics.
 
     Args:
         loaded: The model.
         windows: Windows of the model's dataset, with their data.
         split: Whose transforms and crops to use.
+        labels: Whether to read labels; without them there is no loss and no error, only what the model says.
+        legend: What classes are called.
+        batch_size: Crops in a forward pass; None for what the configuration says.
         num_workers: Processes that read; 0 reads in this one, None takes the configuration's number.
         progress: See :mod:`olmoearth_nb.progress`.
 
     Returns:
-        The task's metrics by their names, ``loss`` and its parts, and ``windows``, the number of windows.
+        What was measured. Its metrics are the tasks' by their names, ``loss`` where the heads have one, and
+        ``windows``, the number of windows.
 
     Raises:
         ConfigError: If the configuration's inputs or crops don't fit the dataset.
@@ -79,11 +97,12 @@ def evaluate_windows(
     """
     data = _data(loaded)
     dataset = open_dataset(loaded.dataset_path)
-    check_layers(data.inputs, dataset)
+    inputs = {name: one for name, one in data.inputs.items() if labels or not one.is_target}
+    check_layers(inputs, dataset)
     reasons: Counter[str] = Counter()
     usable: list[Window] = []
     for window in windows:
-        reason = missing_input(data.inputs, window)
+        reason = missing_input(inputs, window)
         if reason is None:
             usable.append(window)
         else:
@@ -94,14 +113,45 @@ def evaluate_windows(
     bar = open_bar(progress, total=len(usable), desc="Evaluating")
     try:
         with quiet():
-            stream = WindowStream(usable, dataset, data, split=split, chunk_size=data.batch_size)
-            scores = _Scores(loaded, usable)
-            for batch in batches(stream, size=data.batch_size, num_workers=num_workers, failed=scores.fail):
-                scores.add([sample for _, sample in batch])
+            size = batch_size or data.batch_size
+            stream = WindowStream(usable, dataset, data, split=split, chunk_size=size, targets=labels)
+            scores = _Scores(loaded, usable, legend, labels=labels)
+            for batch in batches(stream, size=size, num_workers=num_workers, failed=scores.fail):
+                scores.add(batch)
                 bar.update(sum(_is_last(sample) for _, sample in batch))
-            return {**scores.compute(), "windows": float(len(usable))}
+            return scores.measured(reasons)
     finally:
         bar.close()
+
+
+def label_layers(loaded: LoadedModel) -> list[str]:
+    """Layers of the dataset that hold the labels.
+
+    Args:
+        loaded: The model.
+
+    Raises:
+        UnsupportedError: If the data module is not rslearn's.
+    """
+    targets = [one for one in _data(loaded).inputs.values() if one.is_target]
+    return list(dict.fromkeys(layer.split(".")[0] for one in targets for layer in one.layers))
+
+
+def labelled_windows(loaded: LoadedModel, windows: Sequence[Window]) -> list[Window]:
+    """The windows that have the labels that the model would be trained with.
+
+    Args:
+        loaded: The model.
+        windows: Windows of its dataset.
+
+    Raises:
+        UnsupportedError: If the data module is not rslearn's.
+    """
+    targets = {name: one for name, one in _data(loaded).inputs.items() if one.is_target}
+    layers = label_layers(loaded)
+    if not layers or not set(layers) <= set(open_dataset(loaded.dataset_path).layers):
+        return []
+    return [window for window in windows if missing_input(targets, window) is None]
 
 
 def _data(loaded: LoadedModel) -> RslearnDataModule:
@@ -120,13 +170,23 @@ def _is_last(sample: Sample) -> bool:
 
 
 class _Scores:
-    """Loss and metrics, added up over batches."""
+    """Loss, metrics and what is kept of each window, added up over batches."""
 
-    def __init__(self, loaded: LoadedModel, windows: Sequence[Window]) -> None:
+    def __init__(self, loaded: LoadedModel, windows: Sequence[Window], legend: Legend | None, *, labels: bool) -> None:
         self.loaded = loaded
         self.windows = windows
+        self.labels = labels
         self.metrics = loaded.task.get_metrics().to(loaded.device)
-        self.loss = 0.0
+        self.multiple = isinstance(loaded.task, MultiTask)
+        self.tasks: Mapping[str, Task] = (
+            loaded.task.tasks if isinstance(loaded.task, MultiTask) else {_name_of(loaded.task): loaded.task}
+        )
+        self.measures = {
+            name: measure_of(task, len(windows), class_names(task, legend, name)) for name, task in self.tasks.items()
+        }
+        self.losses = {name: np.zeros(len(windows)) for name in self.tasks}
+        self.counts = {name: np.zeros(len(windows)) for name in self.tasks}
+        self.loss: float | None = None
         self.count = 0
         loaded.module.eval()
 
@@ -135,8 +195,9 @@ class _Scores:
         window = self.windows[index]
         raise InferenceError(reason, where=f"window {window.group}/{window.name}")
 
-    def add(self, samples: list[Sample]) -> None:
+    def add(self, batch: list[tuple[int, Sample]]) -> None:
         """Adds a batch."""
+        samples = [sample for _, sample in batch]
         inputs, targets = [sample[0] for sample in samples], [sample[1] for sample in samples]
         metadatas = [sample[2] for sample in samples]
         module, device = self.loaded.module, self.loaded.device
@@ -144,17 +205,71 @@ class _Scores:
         with foreign_code(InferenceError, "The model fails on it", where=where), torch.inference_mode():
             if device.type != "cpu":
                 inputs, targets = module.transfer_batch_to_device((inputs, targets), device, 0)
+            context = ModelContext(inputs=inputs, metadatas=metadatas)
+            losses: list[dict[str, float]] = [{}] * len(samples)
             with self.loaded.autocast():
-                output = module(ModelContext(inputs=inputs, metadatas=metadatas), targets)
-            # Weighted as Lightning weighs its means over batches.
-            self.loss += sum(float(loss) for loss in output.loss_dict.values()) * len(samples)
-            self.count += len(samples)
-            self.metrics.update(output.outputs, targets)
+                if self.labels:
+                    with watch_heads(module) as seen:
+                        output = module(context, targets)
+                    losses = sample_losses(module, seen, output, context, targets)
+                else:
+                    output = module(context)
+            outputs = list(output.outputs)
+            if self.labels:
+                self._add_loss(output.loss_dict, len(samples))
+                self.metrics.update(outputs if self.multiple else output.outputs, targets)
+            for (row, _), one, target, metadata, loss in zip(batch, outputs, targets, metadatas, losses, strict=True):
+                self._add_sample(row, one, target if self.labels else None, metadata, loss)
 
-    def compute(self) -> dict[str, float]:
-        """Loss and metrics by name; what is no number (a confusion matrix) is left out."""
-        scores = {"loss": self.loss / self.count}
-        for name, value in self.metrics.compute().items():
-            if isinstance(value, torch.Tensor | float | int) and torch.as_tensor(value).numel() == 1:
-                scores[name] = float(value)
-        return scores
+    def _add_loss(self, losses: Mapping[str, torch.Tensor], count: int) -> None:
+        # Weighted as Lightning weighs its means over batches. Detection heads have none outside of training.
+        if losses:
+            self.loss = (self.loss or 0.0) + sum(float(loss) for loss in losses.values()) * count
+        self.count += count
+
+    def _add_sample(self, row: int, output: Any, target: Any, metadata: Any, losses: Mapping[str, float]) -> None:
+        for name, measure in self.measures.items():
+            if self.multiple and name not in output:
+                continue
+            said, meant = (output[name], target and target.get(name)) if self.multiple else (output, target)
+            own = [loss for key, loss in losses.items() if _task_of(key, self.tasks, multiple=self.multiple) == name]
+            # Without a valid label it would be 0, as if all were right.
+            if measure.add(row, said, meant or None, metadata) and own:
+                self.losses[name][row] += sum(own)
+                self.counts[name][row] += 1
+
+    def measured(self, left_out: Mapping[str, int]) -> Measured:
+        """All that was added up."""
+        metrics: dict[str, float] = {}
+        if self.labels:
+            metrics |= {} if self.loss is None else {"loss": self.loss / self.count}
+            # What is no number (a confusion matrix) is left out.
+            for name, value in self.metrics.compute().items():
+                if isinstance(value, torch.Tensor | float | int) and torch.as_tensor(value).numel() == 1:
+                    metrics[name] = float(value)
+        base = pd.DataFrame(
+            {"group": [window.group for window in self.windows], "name": [window.name for window in self.windows]}
+        )
+        tasks = {}
+        for name, measure in self.measures.items():
+            prefix = f"{name}/" if self.multiple else ""
+            own = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+            counts = self.counts[name]
+            loss = np.divide(self.losses[name], counts, out=np.full(len(counts), np.nan), where=counts > 0)
+            windows = base.assign(loss=loss) if self.labels else base
+            own.pop("loss", None)
+            tasks[name] = measure.result(name, windows, own, labelled=self.labels)
+        return Measured(metrics=metrics | {"windows": float(len(self.windows))}, tasks=tasks, left_out=dict(left_out))
+
+
+def _name_of(task: Task) -> str:
+    """A name for the only task of a model: the property that it writes, or what sort of task it is."""
+    return str(getattr(task, "property_name", None) or kind_of(task))
+
+
+def _task_of(key: str, tasks: Mapping[str, Task], *, multiple: bool) -> str:
+    """Which task a loss belongs to, by its name."""
+    if not multiple:
+        return next(iter(tasks))
+    fitting = [name for name in tasks if key.startswith(f"{name}_")]
+    return max(fitting, key=len, default="")

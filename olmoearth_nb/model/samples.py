@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,11 +51,13 @@ class Chunk:
 class _GivenWindows(ModelDataset):
     """rslearn's dataset over windows that are given instead of listed."""
 
-    def __init__(self, windows: Sequence[Window], dataset: Dataset, data: RslearnDataModule, split: str) -> None:
+    def __init__(
+        self, windows: Sequence[Window], dataset: Dataset, data: RslearnDataModule, config: SplitConfig
+    ) -> None:
         self._given = list(windows)
         super().__init__(
             dataset=dataset,
-            split_config=data.split_configs[split],
+            split_config=config,
             # With skip_targets it removes the targets from what it is given.
             inputs=dict(data.inputs),
             task=data.task,
@@ -93,19 +96,30 @@ class WindowStream(IterableDataset[Chunk]):
         data: Data module, for its inputs, task and transforms; it is not changed.
         split: Which of its split configurations to use.
         chunk_size: At most that many samples to a chunk.
+        targets: Whether to read the labels; what the split says if None.
 
     Raises:
         ConfigError: If the crops of the configuration can't be.
     """
 
     def __init__(
-        self, windows: Sequence[Window], dataset: Dataset, data: RslearnDataModule, *, split: str, chunk_size: int
+        self,
+        windows: Sequence[Window],
+        dataset: Dataset,
+        data: RslearnDataModule,
+        *,
+        split: str,
+        chunk_size: int,
+        targets: bool | None = None,
     ) -> None:
         super().__init__()
         self.chunk_size = chunk_size
         self.num_workers = data.num_workers
-        self.windows = _GivenWindows(windows, dataset, data, split)
         config = data.split_configs[split]
+        if targets is not None:
+            config = copy.copy(config)
+            config.skip_targets = not targets
+        self.windows = _GivenWindows(windows, dataset, data, config)
         self._crops: _OneWindow | MapAllCropsDataset | None = None
         if config.get_load_all_crops():
             crop_size, overlap = _crop_size(config, split)

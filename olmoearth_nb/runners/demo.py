@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -29,7 +30,7 @@ class DemoSummary:
     """
 
     steps: tuple[tuple[str, StepSummary], ...]
-    metrics: dict[str, float]
+    metrics: Mapping[str, float]
 
     def _rows(self) -> list[tuple[object, ...]]:
         return [
@@ -58,7 +59,7 @@ class DemoSummary:
         """The summary as plain values, for JSON."""
         return {
             "steps": [{"request": request, **summary.to_dict()} for request, summary in self.steps],
-            "metrics": self.metrics,
+            "metrics": dict(self.metrics),
         }
 
 
@@ -86,7 +87,7 @@ def run_demo(
     tuning = OlmoEarthRunFineTuneRunner(project_path, root / "finetune", device=device, progress=progress)
     steps: list[tuple[str, StepSummary]] = [("", summary) for summary in tuning.run_pipeline()]
     training = tuning.training()
-    metrics = tuning.evaluate("test", apart_from="train")
+    metrics = tuning.evaluate("test", apart_from="train").metrics
     for name, path in tuning.project.requests.items():
         predicting = OlmoEarthRunPredictRunner(
             project_path,

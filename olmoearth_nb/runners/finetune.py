@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -13,13 +14,24 @@ from rslearn.dataset import Window
 
 from olmoearth_nb.config import Project, importable_from
 from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, OlmoEarthError, StaleScratchError
+from olmoearth_nb.evaluation.ranking import check_criterion
 from olmoearth_nb.labels.prepare import prepare_windows
 from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
 from olmoearth_nb.progress import Progress, open_bar
-from olmoearth_nb.runners.base import alone, build_options, counted, pick_steps, raise_if_failed, scratch_folder
+from olmoearth_nb.runners.base import (
+    alone,
+    build_options,
+    counted,
+    pick_steps,
+    raise_if_failed,
+    scratch_folder,
+    several,
+)
 from olmoearth_nb.runners.components import Components, check_once
+from olmoearth_nb.runners.evaluation import Evaluation, WindowSource, WorstWindows
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
+from olmoearth_nb.runners.maps import labels_of
 from olmoearth_nb.runners.plots import FineTunePlots
 from olmoearth_nb.runners.summaries import (
     STALE,
@@ -40,6 +52,7 @@ from olmoearth_nb.types import DataSplitType, StepName, WindowSpec
 if TYPE_CHECKING:
     from olmoearth_nb.maps.view import MapView
     from olmoearth_nb.model.finetune import TrainingResult
+    from olmoearth_nb.model.load import LoadedModel
 
 __all__ = ["OlmoEarthRunFineTuneRunner"]
 
@@ -258,49 +271,59 @@ class OlmoEarthRunFineTuneRunner:
         }
         return [calls[step]() for step in wanted]
 
-    def evaluate(self, split: str = "test", *, apart_from: str | None = None) -> dict[str, float]:
-        """Metrics of the best checkpoint on a split.
+    def evaluate(self, split: str | Sequence[str] | None = "test", *, apart_from: str | None = None) -> Evaluation:
+        """How right the best checkpoint is on a split: by class, by window, with intervals, and where it is wrong.
+
+        Samples are made as for testing (without random changes), those of ``val`` alone as for validation.
 
         Args:
-            split: ``train``, ``val`` or ``test``.
+            split: ``train``, ``val`` or ``test``, or several; all if None.
             apart_from: Leave out windows whose centre (a point's label, say) a window of this split covers.
 
         Returns:
-            The task's metrics and ``loss`` by name, and ``windows``, their number.
+            The evaluation; its ``metrics`` are the task's and ``loss`` by name, and ``windows``, their number.
 
         Raises:
             MissingStepError: If there is no checkpoint, or no window of the split.
         """
         from olmoearth_nb.model.evaluate import evaluate_windows
-        from olmoearth_nb.model.load import load_model
 
-        training = self.training()
-        if training is None or training.best_checkpoint is None:
-            raise MissingStepError(
-                "There is no checkpoint yet.", where=str(self.workspace.trainer), fix="Call runner.fine_tune() first."
-            )
-        table = self.windows()
-        chosen = table[(table["split"] == split) & (table["state"] == "built")]
-        if apart_from is not None:
-            covered = gpd.sjoin(_centres(chosen), table[table["split"] == apart_from], predicate="within")
-            chosen = chosen.drop(covered.index.unique())
-        names = set(chosen["name"])
-        if not names:
-            raise MissingStepError(
-                f"There is no window of the split {split!r} with imagery.",
-                where=str(self.workspace.dataset),
-                found=", ".join(f"{count} {name}" for name, count in Counter(table["split"]).items()) or "no windows",
-            )
-        with importable_from(self.project.search_path):
-            model = load_model(
-                self.project.model_config_path,
-                variables=self._variables(),
-                checkpoint=training.best_checkpoint,
-                device=self.device,
-                precision=self.precision,
-            )
-        windows = [window for window in self.scratch.windows() if window.name in names]
-        return evaluate_windows(model, windows, progress=self.progress)
+        checkpoint = self._best_checkpoint()
+        splits = [one.value for one in DataSplitType] if split is None else several(split, what="splits")
+        table = self._measurable(splits, apart_from)
+        keys = set(zip(table["group"], table["name"], strict=True))
+        windows = [window for window in self.scratch.windows() if (window.group, window.name) in keys]
+        measured = evaluate_windows(
+            self._model(checkpoint),
+            windows,
+            split="val" if splits == ["val"] else "test",
+            legend=self.project.legend,
+            progress=self.progress,
+        )
+        title = f"{', '.join(splits)} by {checkpoint.name}" + (f", apart from {apart_from}" if apart_from else "")
+        source = WindowSource(
+            title=title,
+            dataset=self.scratch.dataset,
+            windows=windows,
+            table=table,
+            labels=lambda: labels_of(self, None),
+        )
+        return Evaluation(measured, source)
+
+    def worst(self, n: int = 10, *, by: str = "loss", split: str | Sequence[str] | None = "test") -> WorstWindows:
+        """The windows of a split that the best checkpoint does worst on, or is least sure of.
+
+        Args:
+            n: How many.
+            by: ``loss`` as in training, ``error`` (share of wrong labels, or mean absolute error), or ``entropy``.
+            split: ``train``, ``val`` or ``test``, or several; all if None.
+
+        Raises:
+            MissingStepError: If there is no checkpoint, or no window of the split.
+            UsageError: If the task has no such value.
+        """
+        check_criterion(n, by)
+        return self.evaluate(split).worst(n, by=by)
 
     # ---- looking ---------------------------------------------------------------------------------------------
 
@@ -388,6 +411,41 @@ class OlmoEarthRunFineTuneRunner:
         return Status(states)
 
     # ---- inner -----------------------------------------------------------------------------------------------
+
+    def _best_checkpoint(self) -> Path:
+        training = self.training()
+        if training is None or training.best_checkpoint is None:
+            raise MissingStepError(
+                "There is no checkpoint yet.", where=str(self.workspace.trainer), fix="Call runner.fine_tune() first."
+            )
+        return training.best_checkpoint
+
+    def _model(self, checkpoint: Path) -> LoadedModel:
+        from olmoearth_nb.model.load import load_model
+
+        with importable_from(self.project.search_path):
+            return load_model(
+                self.project.model_config_path,
+                variables=self._variables(),
+                checkpoint=checkpoint,
+                device=self.device,
+                precision=self.precision,
+            )
+
+    def _measurable(self, splits: Sequence[str], apart_from: str | None) -> gpd.GeoDataFrame:
+        """The windows of some splits that have their imagery."""
+        table = self.windows()
+        chosen = table[table["split"].isin(splits) & (table["state"] == "built")]
+        if apart_from is not None:
+            covered = gpd.sjoin(_centres(chosen), table[table["split"] == apart_from], predicate="within")
+            chosen = chosen.drop(covered.index.unique())
+        if not len(chosen):
+            raise MissingStepError(
+                f"There is no window of the split {', '.join(map(repr, splits))} with imagery.",
+                where=str(self.workspace.dataset),
+                found=", ".join(f"{count} {name}" for name, count in Counter(table["split"]).items()) or "no windows",
+            )
+        return chosen
 
     def _variables(self) -> Mapping[str, str]:
         from olmoearth_nb.model.load import template_variables

@@ -20,6 +20,7 @@ from olmoearth_nb.errors import (
     StaleScratchError,
     UsageError,
 )
+from olmoearth_nb.evaluation.ranking import check_criterion
 from olmoearth_nb.files import absolute_path
 from olmoearth_nb.geojson import read_request
 from olmoearth_nb.labels.rasterize import whole_number
@@ -39,7 +40,9 @@ from olmoearth_nb.runners.base import (
     window_filter,
 )
 from olmoearth_nb.runners.components import Components, check_once
+from olmoearth_nb.runners.evaluation import Evaluation, WorstWindows
 from olmoearth_nb.runners.frames import prediction_frame
+from olmoearth_nb.runners.measuring import measured
 from olmoearth_nb.runners.plots import PredictPlots
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.summaries import (
@@ -490,6 +493,36 @@ class OlmoEarthRunPredictRunner:
                 )
             self._loaded = (inputs, loaded)
         return self._loaded[1]
+
+    def evaluate(self, ids: Ids = None) -> Evaluation:
+        """How right the model is on the windows of some partitions that have a label layer.
+
+        Samples are made as for prediction, with the labels that ``model.yaml`` trains with.
+
+        Args:
+            ids: One partition id, several, or None for all.
+
+        Raises:
+            MissingStepError: If no window has been built.
+            UsageError: If no window has labels.
+        """
+        return measured(self, ids, labels=True)
+
+    def worst(self, n: int = 10, *, by: str = "entropy", ids: Ids = None) -> WorstWindows:
+        """The windows that the model is least sure of, or, where there are labels, does worst on.
+
+        Args:
+            n: How many.
+            by: ``entropy``, which needs no labels; ``loss`` as in training, or ``error`` (share of wrong labels, or
+                mean absolute error), for windows with a label layer.
+            ids: One partition id, several, or None for all.
+
+        Raises:
+            MissingStepError: If no window has been built.
+            UsageError: If there are no labels, or the task has no such value.
+        """
+        check_criterion(n, by)
+        return measured(self, ids, labels=by != "entropy").worst(n, by=by)
 
     # ---- inner -----------------------------------------------------------------------------------------------
 

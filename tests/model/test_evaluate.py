@@ -31,7 +31,7 @@ def as_lightning_tests(loaded: Any, stage: str) -> dict[str, float]:
 @pytest.mark.parametrize("split", ["test", "val"])
 def test_scores_are_those_of_lightning(raster: Place, trained: TrainingResult, split: str) -> None:
     loaded = raster.load(trained.best_checkpoint)
-    scores = evaluate_split(loaded, split)
+    scores = evaluate_split(loaded, split).metrics
     expected = as_lightning_tests(loaded, split)
     assert scores.keys() == {"loss", "segment/accuracy", "windows"}
     assert scores["windows"] == 4
@@ -43,7 +43,7 @@ def test_the_best_checkpoint_scores_what_training_said(raster: Place, trained: T
     # After a prediction, which must not take the targets away.
     loaded = raster.load(trained.best_checkpoint)
     predict_windows(loaded, raster.windows()[:1])
-    scores = evaluate_split(loaded, "val", num_workers=2)
+    scores = evaluate_split(loaded, "val", num_workers=2).metrics
     assert scores["segment/accuracy"] == pytest.approx(trained.best_score, abs=1e-6)
 
 
@@ -60,8 +60,8 @@ def test_given_windows_are_measured_alone(raster: Place, trained: TrainingResult
 
         def close(self) -> None: ...
 
-    one = [evaluate_windows(loaded, [window])["segment/accuracy"] for window in windows[:4]]
-    together = evaluate_windows(loaded, windows[:4], progress=Bar)
+    one = [evaluate_windows(loaded, [window]).metrics["segment/accuracy"] for window in windows[:4]]
+    together = evaluate_windows(loaded, windows[:4], progress=Bar).metrics
     assert together["windows"] == sum(ticks) == 4
     assert together["segment/accuracy"] == pytest.approx(sum(one) / 4, abs=1e-6)
     assert len(set(one)) > 1
@@ -70,7 +70,7 @@ def test_given_windows_are_measured_alone(raster: Place, trained: TrainingResult
 def test_windows_that_lack_something(raster: Place) -> None:
     loaded, windows = raster.load(), raster.windows()
     (windows[0].window_root / "layers" / "label" / "completed").unlink()
-    assert evaluate_windows(loaded, windows[:3])["windows"] == 2
+    assert evaluate_windows(loaded, windows[:3]).metrics["windows"] == 2
     with pytest.raises(TrainingError, match=r"'test' has no window.*found 1 windows: 1 of which nothing.*'label'"):
         evaluate_windows(loaded, windows[:1])
     tif = next((windows[1].window_root / "layers" / "scene").glob("*/geotiff.tif"))
@@ -83,7 +83,7 @@ def test_splits_that_are_not_there(place: Callable[..., Place]) -> None:
     here = place()
     scenes.add_window(here.dataset, "w", (0, 0, 32, 32), split="train", layers=("scene", "label"))
     loaded = here.load()
-    assert evaluate_split(loaded, "train")["windows"] == 1
+    assert evaluate_split(loaded, "train").metrics["windows"] == 1
     with pytest.raises(TrainingError, match=r"'test' has no window.*found 1 with group default, split: train"):
         evaluate_split(loaded)
     with pytest.raises(UnsupportedError, match="Expected train, val or test; found 'all'"):

@@ -19,14 +19,14 @@ def test_the_workflow_learns_the_classes(trained_raster: Trained) -> None:
     assert prepare.counts["train"] + prepare.counts["val"] + prepare.counts["test"] == 16
     assert build.counts["built"] == 16
     assert train.counts["epochs"] == 6
-    metrics = trained_raster.runner.evaluate("test")
+    metrics = trained_raster.runner.evaluate("test").metrics
     assert metrics["windows"] == prepare.counts["test"]
     assert metrics["segment/accuracy"] > 0.9
 
 
 def test_evaluation_can_leave_out_what_training_windows_cover(trained_raster: Trained) -> None:
-    whole = trained_raster.runner.evaluate("test")
-    assert trained_raster.runner.evaluate("test", apart_from="train") == whole
+    whole = trained_raster.runner.evaluate("test").metrics
+    assert trained_raster.runner.evaluate("test", apart_from="train").metrics == whole
     with pytest.raises(MissingStepError, match="no window of the split 'test'"):
         trained_raster.runner.evaluate("test", apart_from="test")
 
