@@ -64,8 +64,8 @@ def sample_losses(
         context: What the model was given.
         targets: Targets of the samples.
     """
-    if len(targets) == 1:
-        return [{name: float(loss) for name, loss in output.loss_dict.items()}]
+    if len(targets) == 1 or not output.loss_dict:
+        return [{name: float(loss) for name, loss in output.loss_dict.items()} for _ in targets]
     weights = _weights(module, seen, output.loss_dict)
     found: list[dict[str, float]] = []
     for index, target in enumerate(targets):

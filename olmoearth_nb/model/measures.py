@@ -285,8 +285,9 @@ class _Values:
             return False
         if self.zero is None:
             self.zero = float(label[0])
-        self.metrics.update(predicted, label)
         error, moved = predicted - label, label - self.zero
+        # None of these changes when both are moved, and sums of squares stay exact.
+        self.metrics.update(predicted - self.zero, moved)
         self.bias.update(error)
         parts = (torch.ones_like(error), error, error.abs(), error**2, moved, moved**2)
         self.sums[row] += [float(part.sum()) for part in parts]

@@ -424,8 +424,9 @@ def _map(table: gpd.GeoDataFrame, source: WindowSource, *, by: str) -> MapView:
     keys = set(table[_KEY].itertuples(index=False, name=None))
     windows = [window for window in source.windows if (window.group, window.name) in keys]
     imagery = imagery_layer(source.dataset, windows, ImageryView()) if imagery_layers(source.dataset) else None
-    shown = replace(windows_layer(table, by=by, also=also), fill=0.5)
-    return build_map([shown, *([] if imagery is None else [imagery])])
+    # Above a picture that is on, windows are outlines; here their colours are what matters.
+    below = [] if imagery is None else [replace(imagery, shown=False)]
+    return build_map([replace(windows_layer(table, by=by, also=also), fill=0.6), *below])
 
 
 def _printed(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, ...]]]:
