@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ __all__ = [
     "LayerKind",
     "PictureLayer",
     "ShapeLayer",
+    "Side",
     "arranged",
     "hex_color",
     "key_of_coloring",
@@ -46,6 +47,10 @@ _THINNED_TO = 1 / 4000
 _DIGITS = 7
 # Windows smaller than this part of the map get a thick outline, so that they can be seen from afar.
 _TINY = 1 / 300
+
+
+Side: TypeAlias = Literal["left", "right"]
+"""A half of a comparison."""
 
 
 class LayerKind(enum.IntEnum):
@@ -103,6 +108,7 @@ class LayerFacts:
         opacity: 0..1, of a picture.
         shown: Whether it is on at first.
         note: One line on what is missing from it, if anything is.
+        side: Of a comparison, the half in which it is seen; both if None.
     """
 
     kind: LayerKind
@@ -111,6 +117,7 @@ class LayerFacts:
     opacity: float = 1.0
     shown: bool = True
     note: str = ""
+    side: Side | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,14 +16,15 @@ from olmoearth_nb.legend import Legend
 from olmoearth_nb.maps.frame import Bounds
 from olmoearth_nb.maps.imagery import ImageryView
 from olmoearth_nb.maps.keys import legend_html
-from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer, arranged, lonlat_bounds
+from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer, Side, arranged, lonlat_bounds
 from olmoearth_nb.maps.mercator import WORLD, to_mercator
 from olmoearth_nb.maps.things import layers_of
 
 if TYPE_CHECKING:
+    from olmoearth_nb.maps.compare import CompareView
     from olmoearth_nb.maps.view import MapView
 
-__all__ = ["build_map", "preview"]
+__all__ = ["build_comparison", "build_map", "preview"]
 
 _HEIGHT = 480
 # A map is seldom narrower in a notebook.
@@ -32,7 +33,7 @@ _FILLED = 0.9
 _MAX_ZOOM = 20
 _TILE_PIXELS = 256
 # Leaflet has tiles at 200 and shapes at 400; layers arrive in any order, panes keep theirs.
-_PANES = {f"olmoearth-{kind.name.lower()}": {"zIndex": 300 + 10 * kind} for kind in LayerKind}
+_SIDES: tuple[Side | None, ...] = (None, "left", "right")
 
 
 def preview(
@@ -55,6 +56,28 @@ def preview(
     return build_map(layers_of(thing, legend=legend, by=by, view=view))
 
 
+def build_comparison(
+    left: Sequence[Layer], right: Sequence[Layer], *, both: Sequence[Layer] = (), height: int = _HEIGHT
+) -> CompareView:
+    """A live map with a line across: left of it some layers are seen, right of it others.
+
+    Args:
+        left: At least one with something on it.
+        right: The same.
+        both: What is seen on both sides, windows to pick, say.
+        height: In pixels.
+
+    Raises:
+        GeometryError: If one side has nothing to show.
+        MissingDependencyError: If leafmap is not installed.
+    """
+    libraries = _libraries()
+    from olmoearth_nb.maps.compare import CompareView, halves
+
+    layers = [*halves(left, right), *both]
+    return CompareView(layers, lambda: LeafletMap(libraries, _bounds_of(layers), height))
+
+
 def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
     """A live map of layers, in their fixed order whatever the order given.
 
@@ -69,10 +92,15 @@ def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
     libraries = _libraries()
     from olmoearth_nb.maps.view import MapView
 
+    bounds = _bounds_of(layers)
+    return MapView(layers, lambda: LeafletMap(libraries, bounds, height))
+
+
+def _bounds_of(layers: Sequence[Layer]) -> Bounds:
     bounds = lonlat_bounds(arranged(layers))
     if bounds is None:
         raise GeometryError("There is nothing to draw a map of.", expected="at least one geometry or raster")
-    return MapView(layers, lambda: LeafletMap(libraries, bounds, height))
+    return bounds
 
 
 @dataclass(frozen=True)
@@ -107,7 +135,7 @@ class LeafletMap:
             center=centre,
             zoom=zoom,
             height=f"{height}px",
-            panes=_PANES,
+            panes={_pane(kind, side): {"zIndex": 300 + 10 * kind} for kind in LayerKind for side in _SIDES},
             toolbar_control=False,
             draw_control=False,
             fullscreen_control=False,
@@ -131,6 +159,24 @@ class LeafletMap:
         self.layers = tuple(shown)
         self.map.layers = (self._base, *shown, self.selection)
         self.map.controls = (*self._controls, *panels)
+
+    def divide(self, left: str, right: str) -> Any:
+        """Puts a line between the layers of the left and those of the right.
+
+        Args:
+            left: What is seen left of it.
+            right: What is seen right of it.
+
+        Returns:
+            The widget of the line, with its ``position``.
+        """
+        from olmoearth_nb.maps.swipe import Swipe
+
+        swipe = Swipe(left=left, right=right)
+        control = self._libraries.ipyleaflet.WidgetControl(widget=swipe, position="topleft", transparent_bg=True)
+        self._controls = (*self._controls, control)
+        self.map.controls = (*self.map.controls, control)
+        return swipe
 
     def look_at(self, bounds: Bounds) -> None:
         """Moves the map.
@@ -169,7 +215,8 @@ def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
     """A layer of the map: shapes where they are few, a picture of them where they are many."""
     name = html.escape(layer.name)
     # Shapes can't be hidden before they are displayed; a picture can.
-    if isinstance(layer, ShapeLayer) and layer.shown and layer.outlines is not None:
+    # Halves of a comparison are cut by pane, which ipyleaflet's shapes don't have.
+    if isinstance(layer, ShapeLayer) and layer.shown and layer.side is None and layer.outlines is not None:
         hover = {"fillOpacity": min(layer.fill + 0.2, 1.0)}
         return ipyleaflet.GeoJSON(data=layer.geojson(), hover_style=hover, point_style={"radius": 5}, name=name)
     picture = layer.picture
@@ -177,7 +224,7 @@ def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
         url=picture.data_uri(),
         bounds=picture.corners,
         opacity=layer.opacity,
-        pane=_pane(layer.kind),
+        pane=_pane(layer.kind, layer.side),
         name=name,
         visible=layer.shown,
     )
@@ -210,5 +257,5 @@ def _switch(ipywidgets: ModuleType, name: str, layer: Any) -> Any:
     return ipywidgets.HBox([box, slider])
 
 
-def _pane(kind: LayerKind) -> str:
-    return f"olmoearth-{kind.name.lower()}"
+def _pane(kind: LayerKind, side: Side | None) -> str:
+    return "-".join(["olmoearth", *([side] if side else []), kind.name.lower()])

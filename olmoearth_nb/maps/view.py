@@ -46,6 +46,9 @@ class Canvas(Protocol):
     def look_at(self, bounds: Bounds) -> None:
         """Moves the map to west, south, east, north."""
 
+    def divide(self, left: str, right: str) -> Any:
+        """Puts a line between the layers of the left and those of the right; gives its widget."""
+
 
 class MapView(LiveView):
     """A map of layers; the last expression of a cell shows it.
