@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ import shapely
 
 from olmoearth_nb.colors import RGB
 from olmoearth_nb.globe import Shapes, transformed
-from olmoearth_nb.legend import RangeLegend
+from olmoearth_nb.legend import ClassLegend, RangeLegend
 from olmoearth_nb.maps.burn import burnt
 from olmoearth_nb.maps.frame import Bounds, one_side
 from olmoearth_nb.maps.mercator import to_mercator
@@ -35,6 +36,7 @@ __all__ = [
     "PictureLayer",
     "ShapeLayer",
     "Side",
+    "TileSource",
     "arranged",
     "hex_color",
     "key_of_coloring",
@@ -121,14 +123,31 @@ class LayerFacts:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class TileSource:
+    """Where the pixels of a picture come from, for who wants to see each of them.
+
+    Attributes:
+        paths: GeoTIFFs.
+        band: Counted from 1.
+        legend: What has which colour; class values are within 0..255.
+    """
+
+    paths: tuple[Path, ...]
+    band: int
+    legend: ClassLegend | RangeLegend
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PictureLayer(LayerFacts):
     """A raster.
 
     Attributes:
         picture: Its picture.
+        source: The files it was read from, if they can be shown as tiles.
     """
 
     picture: Overlay
+    source: TileSource | None = None
 
     @property
     def bounds(self) -> Bounds:

@@ -160,6 +160,22 @@ class LeafletMap:
         self.map.layers = (self._base, *shown, self.selection)
         self.map.controls = (*self._controls, *panels)
 
+    def put_tiles(self, number: int, urls: Sequence[str]) -> None:
+        """Shows tiles instead of the picture of a layer.
+
+        Args:
+            number: Which layer.
+            urls: Of the tiles of each file, with ``{z}``, ``{x}`` and ``{y}``.
+        """
+        picture = self.layers[number]
+        look = {"pane": picture.pane, "opacity": picture.opacity, "visible": picture.visible, "name": picture.name}
+        tiles = [self._libraries.ipyleaflet.TileLayer(url=url, max_zoom=24, **look) for url in urls]
+        for one in tiles:
+            for name in ("visible", "opacity"):
+                self._libraries.ipywidgets.jslink((picture, name), (one, name))
+        at = self.map.layers.index(picture)
+        self.map.layers = (*self.map.layers[:at], *tiles, *self.map.layers[at + 1 :])
+
     def divide(self, left: str, right: str) -> Any:
         """Puts a line between the layers of the left and those of the right.
 

@@ -420,6 +420,7 @@ class OlmoEarthRunPredictRunner:
         time_step: int = 0,
         percentiles: tuple[float, float] = (2.0, 98.0),
         colormap: str = "gray",
+        tiles: bool = False,
     ) -> MapView:
         """A live map of what there is by now, for looking and picking windows: ``runner.map().selected``.
 
@@ -431,17 +432,22 @@ class OlmoEarthRunPredictRunner:
             time_step: Which image of a series, counted from 0.
             percentiles: What becomes darkest and brightest.
             colormap: Name of a matplotlib colormap, for one band.
+            tiles: Show every pixel of the combined result when zooming in, by a tile server on this machine; where the
+                browser does not reach it, the picture stays.
 
         Raises:
-            MissingDependencyError: If leafmap is not installed.
-            UsageError: If there is no such partition, column, layer or band.
+            MissingDependencyError: If leafmap is not installed, or localtileserver for tiles.
+            UsageError: If there is no such partition, column, layer or band, or no combined GeoTIFF for tiles.
         """
         from olmoearth_nb.maps.imagery import ImageryView
         from olmoearth_nb.maps.preview import build_map
         from olmoearth_nb.runners.maps import prediction_layers
 
         view = ImageryView(layer=layer, bands=bands, time_step=time_step, percentiles=percentiles, colormap=colormap)
-        return build_map(prediction_layers(self, ids, color_by=color_by, view=view))
+        shown = build_map(prediction_layers(self, ids, color_by=color_by, view=view))
+        if tiles:
+            shown.use_tiles()
+        return shown
 
     def layers(self, *, view: ImageryView | None = None) -> list[Layer]:
         """What there is by now as layers of a map, for maps of your own: ``olmoearth_nb.maps.preview.build_map(…)``.
