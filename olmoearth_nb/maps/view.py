@@ -133,6 +133,19 @@ class MapView(LiveView):
                     self._canvas.put_tiles(number, [address + path for path in tiles.paths])
             self.say("Tiles: every pixel is there when you zoom in.")
 
+    def lonboard(self) -> Any:
+        """The windows of this map, every outline of them, as a lonboard map, whose scripts come from the internet.
+
+        Raises:
+            MissingDependencyError: If lonboard is not installed.
+            UsageError: If there are no windows on the map.
+        """
+        from olmoearth_nb.maps.lonboard import lonboard_map
+
+        if self._windows is None:
+            raise UsageError("There are no windows on this map.", fix="Call runner.partition() first.")
+        return lonboard_map(self._windows)
+
     # ---- selecting -------------------------------------------------------------------------------------------
 
     def on_select(self, callback: Callable[[str | None], object]) -> None:

@@ -188,6 +188,17 @@ def test_one_output_has_three_faces(view: MapView) -> None:
     assert list(view._repr_mimebundle_(exclude={"image/png"})) == ["text/plain", list(bundle)[2]]
 
 
+def test_a_lonboard_map_has_every_outline_in_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = preview(grid(100))
+    (layer,) = view.lonboard().layers
+    assert layer.table.num_rows == 10_000
+    assert layer.get_line_color.chunk(0)[0].as_py() == [140, 140, 140]
+    monkeypatch.setitem(sys.modules, "lonboard", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'olmoearth-nb\[lonboard\]'"):
+        view.lonboard()
+    view.close()
+
+
 def test_things_without_a_place_are_refused() -> None:
     with pytest.raises(GeometryError, match="nothing to draw"):
         build_map([])
