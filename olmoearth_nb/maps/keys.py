@@ -30,11 +30,20 @@ def legend_html(layers: Sequence[Layer]) -> str:
     Returns:
         HTML that can be folded away; empty if no layer has a legend or a note.
     """
-    keys = [_key_html(layer.key) for layer in reversed(layers) if layer.key is not None]
+    keys = [_key_html(key) for key in _merged([layer.key for layer in reversed(layers) if layer.key is not None])]
     notes = [f'<div style="color:#8a4b00">{html.escape(layer.note)}</div>' for layer in layers if layer.note]
     if not keys and not notes:
         return ""
     return f'<details open style="{PANEL}"><summary>legend</summary>{"".join(keys + notes)}</details>'
+
+
+def _merged(keys: Sequence[Key]) -> list[Key]:
+    """Keys with the same heading, as the halves of a comparison have them, in one."""
+    merged: dict[tuple[str, RangeLegend | None], Key] = {}
+    for key in keys:
+        there = merged.get((key.title, key.scale), key)
+        merged[key.title, key.scale] = Key(key.title, tuple(dict.fromkeys((*there.entries, *key.entries))), key.scale)
+    return list(merged.values())
 
 
 def _key_html(key: Key) -> str:

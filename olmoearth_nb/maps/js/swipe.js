@@ -17,7 +17,7 @@ function render({ model, el }) {
 
 function attach(model, map) {
   const moving = map.querySelector(".leaflet-map-pane");
-  const line = piece("olmoearth-swipe", "top:0;bottom:0;width:24px;margin-left:-12px;cursor:ew-resize;touch-action:none");
+  const line = piece("olmoearth-swipe", "outline:none;top:0;bottom:0;width:24px;margin-left:-12px;cursor:ew-resize;touch-action:none");
   line.append(piece("", "top:0;bottom:0;left:11px;width:3px;background:white;box-shadow:0 0 3px #000a"));
   const grip = piece("", "top:50%;left:-4px;width:32px;height:32px;margin-top:-16px;border-radius:50%;background:white;"
     + "box-shadow:0 1px 4px #0008;font:15px/31px sans-serif;text-align:center;color:#333");
