@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 
-from olmoearth_nb.config import Project, importable_from
+from olmoearth_nb.config import PartitionStrategies, Project, importable_from
 from olmoearth_nb.errors import (
     BuildError,
     InferenceError,
@@ -21,7 +21,7 @@ from olmoearth_nb.errors import (
     UsageError,
 )
 from olmoearth_nb.files import absolute_path
-from olmoearth_nb.geojson import read_request
+from olmoearth_nb.geojson import PredictionRequestCollection, read_request
 from olmoearth_nb.labels.rasterize import whole_number
 from olmoearth_nb.planning import Plan, plan
 from olmoearth_nb.postprocess.mask import Mask
@@ -151,12 +151,25 @@ class OlmoEarthRunPredictRunner:
         Raises:
             OlmoEarthError: If request, configuration or mask are wrong.
         """
-        mask = self._mask()
+        return self._plan(read_request(self.scratch.request_path), self._mask())
+
+    def _plan(
+        self,
+        request: PredictionRequestCollection,
+        mask: Mask | None,
+        strategies: PartitionStrategies | None = None,
+        *,
+        max_partitions: int | None = None,
+        max_windows: int | None = None,
+    ) -> Plan:
+        to_partitions, to_windows = self.components.partitioners(strategies)
         return plan(
-            read_request(self.scratch.request_path),
-            to_partitions=self.components.request_partitioner(),
-            to_windows=self.components.window_partitioner(),
+            request,
+            to_partitions,
+            to_windows,
             accept=None if mask is None else window_filter(mask),
+            max_partitions=max_partitions,
+            max_windows=max_windows,
         )
 
     @alone
