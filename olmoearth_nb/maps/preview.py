@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from olmoearth_nb.errors import GeometryError, MissingDependencyError
 from olmoearth_nb.legend import Legend
@@ -17,8 +14,8 @@ from olmoearth_nb.maps.frame import Bounds
 from olmoearth_nb.maps.imagery import ImageryView
 from olmoearth_nb.maps.keys import legend_html
 from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer, Side, arranged, lonlat_bounds
-from olmoearth_nb.maps.mercator import WORLD, to_mercator
 from olmoearth_nb.maps.things import layers_of
+from olmoearth_nb.maps.viewport import USUAL_WIDTH, ZOOM_STEP, centre_and_zoom
 
 if TYPE_CHECKING:
     from olmoearth_nb.maps.compare import CompareView
@@ -27,11 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["build_comparison", "build_map", "preview"]
 
 _HEIGHT = 480
-# A map is seldom narrower in a notebook.
-_WIDTH = 640
-_FILLED = 0.9
-_MAX_ZOOM = 20
-_TILE_PIXELS = 256
+# So much of a map's height is left free below the panel, for the attribution, and above it.
+_BESIDE_PANEL = 46
+# Widths that a map has while it is not seen.
+_NARROWEST, _WIDEST = 100, 10_000
 # Leaflet has tiles at 200 and shapes at 400; layers arrive in any order, panes keep theirs.
 _SIDES: tuple[Side | None, ...] = (None, "left", "right")
 
@@ -129,11 +125,12 @@ class LeafletMap:
 
     def __init__(self, libraries: Libraries, bounds: Bounds, height: int) -> None:
         self._libraries = libraries
-        self._height = height
-        centre, zoom = _centre_and_zoom(bounds, height)
+        self._bounds, self._width, self._height = bounds, float(USUAL_WIDTH), height
+        centre, zoom = centre_and_zoom(bounds, self._width, height)
         self.map = libraries.leafmap.Map(
             center=centre,
             zoom=zoom,
+            zoom_snap=ZOOM_STEP,
             height=f"{height}px",
             panes={_pane(kind, side): {"zIndex": 300 + 10 * kind} for kind in LayerKind for side in _SIDES},
             toolbar_control=False,
@@ -145,8 +142,20 @@ class LeafletMap:
         self.selection = libraries.ipyleaflet.GeoJSON(
             data={"type": "FeatureCollection", "features": []}, name="selected window"
         )
+        self.map.add_class("olmoearth-map")
+        self.map.observe(self._fit_to_screen, ["left", "right"])
         self._base = self.map.layers[0]
         self._controls = self.map.controls
+
+    def _fit_to_screen(self, _change: Any) -> None:
+        """Looks anew when the browser says how wide the map is, unless somebody has moved it meanwhile."""
+        width = self.map.right - self.map.left
+        if not _NARROWEST < width < _WIDEST or width == self._width:
+            return
+        before, self._width = self._width, width
+        zooms = [centre_and_zoom(self._bounds, one, self._height)[1] for one in (before, width)]
+        if self.map.zoom == zooms[0]:
+            self.map.zoom = zooms[1]
 
     def put(self, layers: Sequence[Layer]) -> None:
         """Shows these layers instead of those before.
@@ -155,10 +164,10 @@ class LeafletMap:
             layers: Arranged.
         """
         shown = [_leaflet_layer(self._libraries.ipyleaflet, layer) for layer in layers]
-        panels = _panels(self._libraries, layers, shown, self._base, self.info)
+        controls = _controls(self._libraries, layers, shown, self._base, info=self.info, height=self._height)
         self.layers = tuple(shown)
         self.map.layers = (self._base, *shown, self.selection)
-        self.map.controls = (*self._controls, *panels)
+        self.map.controls = (*self._controls, *controls)
 
     def put_tiles(self, number: int, urls: Sequence[str]) -> None:
         """Shows tiles instead of the picture of a layer.
@@ -200,7 +209,8 @@ class LeafletMap:
         Args:
             bounds: West, south, east, north in degrees.
         """
-        self.map.center, self.map.zoom = _centre_and_zoom(bounds, self._height)
+        self._bounds = bounds
+        self.map.center, self.map.zoom = centre_and_zoom(bounds, self._width, self._height)
 
 
 def _libraries() -> Libraries:
@@ -216,15 +226,6 @@ def _libraries() -> Libraries:
             fix="pip install 'olmoearth-nb[notebook]', or draw with runner.plot, which needs no browser.",
         ) from error
     return Libraries(leafmap, ipyleaflet, ipywidgets)
-
-
-def _centre_and_zoom(bounds: Bounds, height: int) -> tuple[tuple[float, float], int]:
-    """Where to look; fitting to bounds does nothing before a map is displayed."""
-    west, south, east, north = bounds
-    (left, bottom), (right, top) = to_mercator(np.array([(west, south), (east, north)])).tolist()
-    wanted = max((right - left) / (_WIDTH * _FILLED), (top - bottom) / (height * _FILLED), 1e-3)
-    zoom = math.floor(math.log2(WORLD / _TILE_PIXELS / wanted))
-    return ((south + north) / 2, (west + east) / 2), max(1, min(zoom, _MAX_ZOOM))
 
 
 def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
@@ -246,28 +247,36 @@ def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
     )
 
 
-def _panels(libraries: Libraries, layers: Sequence[Layer], shown: Sequence[Any], base: Any, info: Any) -> list[Any]:
-    """Controls on the map: which layers, the legend, and what is under the mouse."""
-    ipyleaflet, ipywidgets = libraries.ipyleaflet, libraries.ipywidgets
-    named = [*((layer.name, widget) for layer, widget in zip(layers, shown, strict=True))]
-    rows = [_switch(ipywidgets, name, widget) for name, widget in [*reversed(named), ("base map", base)]]
-    switches = ipywidgets.Accordion(children=[ipywidgets.VBox(rows)], titles=("layers",), selected_index=None)
-    legend = legend_html(layers)
-    placed = [("topright", switches), ("bottomleft", info)]
-    placed += [("bottomright", ipywidgets.HTML(legend))] if legend else []
+def _controls(
+    libraries: Libraries, layers: Sequence[Layer], shown: Sequence[Any], base: Any, *, info: Any, height: int
+) -> list[Any]:
+    """Controls on the map: a panel of layers with their legend, and what is under the mouse."""
+    from olmoearth_nb.maps.panel import PanelManners
+
+    ipywidgets = libraries.ipywidgets
+    named = [("base map", base), *((layer.name, widget) for layer, widget in zip(layers, shown, strict=True))]
+    rows = [_switch(ipywidgets, name, widget) for name, widget in reversed(named)]
+    parts = [
+        ipywidgets.Accordion(children=[ipywidgets.VBox(rows)], titles=("Layers",), selected_index=None),
+        *(ipywidgets.HTML(legend) for legend in [legend_html(layers)] if legend),
+        PanelManners(),
+    ]
+    panel = ipywidgets.VBox(parts, layout={"max_height": f"{height - _BESIDE_PANEL}px"})
+    panel.add_class("olmoearth-panel")
     return [
-        ipyleaflet.WidgetControl(widget=widget, position=position, transparent_bg=True) for position, widget in placed
+        libraries.ipyleaflet.WidgetControl(widget=widget, position=position, transparent_bg=True)
+        for position, widget in (("topright", panel), ("bottomleft", info))
     ]
 
 
 def _switch(ipywidgets: ModuleType, name: str, layer: Any) -> Any:
     """A line of the layers panel; it works without a kernel too, in an exported page."""
-    box = ipywidgets.Checkbox(value=layer.visible, description=name, indent=False, layout={"width": "200px"})
+    box = ipywidgets.Checkbox(value=layer.visible, description=name, indent=False, layout={"width": "150px"})
     ipywidgets.jslink((box, "value"), (layer, "visible"))
     if not hasattr(layer, "opacity"):
         return box
     slider = ipywidgets.FloatSlider(
-        value=layer.opacity, min=0, max=1, step=0.05, readout=False, layout={"width": "90px"}, tooltip="opacity"
+        value=layer.opacity, min=0, max=1, step=0.05, readout=False, layout={"width": "70px"}, tooltip="opacity"
     )
     ipywidgets.jslink((slider, "value"), (layer, "opacity"))
     return ipywidgets.HBox([box, slider])
