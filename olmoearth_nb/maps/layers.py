@@ -41,6 +41,7 @@ __all__ = [
     "hex_color",
     "key_of_coloring",
     "lonlat_bounds",
+    "merged_keys",
 ]
 
 # GeoJSON of so many positions is about half a megabyte; more are thinned, or become a picture.
@@ -66,6 +67,7 @@ class LayerKind(enum.IntEnum):
     REQUEST = 6
     PARTITIONS = 7
     WINDOWS = 8
+    CHANGES = 9
 
 
 _FRAMES = (LayerKind.PARTITIONS, LayerKind.WINDOWS)
@@ -97,6 +99,19 @@ def key_of_coloring(coloring: Coloring, *, title: str | None = None) -> Key:
     if isinstance(coloring, ClassColors):
         return Key(name, tuple((coloring.labels[value], color) for value, color in coloring.colors.items()))
     return Key(name, scale=coloring)
+
+
+def merged_keys(keys: Sequence[Key]) -> list[Key]:
+    """Legends with the same heading, as the halves of a comparison have them, in one.
+
+    Args:
+        keys: In their order from above.
+    """
+    merged: dict[tuple[str, RangeLegend | None], Key] = {}
+    for key in keys:
+        there = merged.get((key.title, key.scale), key)
+        merged[key.title, key.scale] = Key(key.title, tuple(dict.fromkeys((*there.entries, *key.entries))), key.scale)
+    return list(merged.values())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
