@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
+    from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
 
 __all__ = ["OlmoEarthRunPredictRunner"]
@@ -472,6 +473,42 @@ class OlmoEarthRunPredictRunner:
         from olmoearth_nb.runners.maps import prediction_layers
 
         return prediction_layers(self, None, color_by=None, view=view or ImageryView())
+
+    def explore_postprocessing(self, stage: str = "partition", *, partition: str | None = None) -> PostprocessingView:
+        """A stage of postprocessing before and after, to try other settings on: nothing in the scratch changes.
+
+        Args:
+            stage: ``window``, ``partition`` or ``dataset``; can be changed in the view.
+            partition: A partition; the first one if None, or all of them for ``dataset``.
+
+        Raises:
+            MissingStepError: If what goes into the stage has not been made yet.
+            MissingDependencyError: If leafmap is not installed.
+            UsageError: If there is no such stage or partition.
+        """
+        from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
+        from olmoearth_nb.runners.trial import PostprocessingBench
+
+        bench = PostprocessingBench(self.scratch, self.components, self._mask())
+        return PostprocessingView(bench, stage=stage, partition=partition)
+
+    def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
+        """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
+
+        Args:
+            left: ``imagery``, ``labels``, ``prediction`` or ``confidence`` of this runner, another runner (its
+                prediction), or anything that :func:`olmoearth_nb.preview` shows, a GeoTIFF, say.
+            right: The same.
+            bands: Names of the bands of imagery; natural colours if None.
+
+        Raises:
+            UsageError: If a word or a band is not known.
+            MissingStepError: If what it means does not exist yet.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.maps import comparison
+
+        return comparison(self, left, right, view=ImageryView(bands=bands))
 
     def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
         """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
