@@ -1,4 +1,4 @@
-# make demo | make test | make lab | make clean: each sets up what it needs.
+# make demo | make test | make test-browser | make lab | make clean: each sets up what it needs.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # uv looks for local wheels (a CPU build of torch, say) where pip does.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 
-.PHONY: setup demo lab lint test test-fast test-slow notebooks render clean
+.PHONY: setup demo lab lint test test-fast test-slow test-browser notebooks render clean
 
 setup: $(READY)
 
@@ -37,7 +37,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test-fast: setup
-	$(BIN)/pytest -n auto --dist loadscope -m "not slow"
+	$(BIN)/pytest -n auto --dist loadscope -m "not slow and not browser"
 
 # Nbval runs the notebooks; after a change of what they show, make render stores them anew.
 notebooks: setup
@@ -51,6 +51,10 @@ test: lint test-fast notebooks
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# What is on the screen: JupyterLab in Debian's Chromium (apt-get install chromium), screenshots into screenshots/.
+test-browser: setup
+	$(BIN)/pytest -m browser tests/browser
+
 clean:
-	rm -rf $(VENV) .pycache .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo build dist
+	rm -rf $(VENV) .pycache .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo build dist screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -48,11 +48,6 @@ __all__ = [
 
 Bounds: TypeAlias = tuple[float, float, float, float]
 
-# More cells than this are a slip of the pen (a grid size in degrees where pixels are meant), and would fill the memory
-# before anything else notices: a window takes some 2 kB until it is planned, a partition 5 kB.
-_MAX_WINDOWS = 4_000_000
-_MAX_PARTITIONS = 500_000
-
 # Edges of less than this bulge by less than a hundredth of a 10 m pixel when they are projected.
 _STRAIGHT_DEGREES = 0.02
 
@@ -95,6 +90,10 @@ class GridPartitioner(PartitionerBase):
         clip: Cut the cells by the feature; cells beside it are left out.
         limit: Number of windows to keep of each partition.
 
+    Attributes:
+        max_partitions: Most partitions of a request.
+        max_windows: Most windows of a partition.
+
     Raises:
         ConfigError: If an argument is wrong.
 
@@ -103,6 +102,11 @@ class GridPartitioner(PartitionerBase):
         >>> GridPartitioner(1024, output_projection=Projection(CRS.from_epsg(3857), 10, -10), use_utm=True).grid_size
         1024
     """
+
+    # More cells than this are a slip of the pen (a grid size in degrees where pixels are meant), and would fill the
+    # memory before anything else notices: a window takes some 2 kB until it is planned, a partition 5 kB.
+    max_partitions: int = 500_000
+    max_windows: int = 4_000_000
 
     def __init__(
         self,
@@ -132,7 +136,7 @@ class GridPartitioner(PartitionerBase):
         """
         partitions: list[PredictionRequestCollection] = []
         for label, feature, shp in features_of(request_extents):
-            cells = self._degree_cells(label, shp, room=_MAX_PARTITIONS - len(partitions))
+            cells = self._degree_cells(label, shp, room=self.max_partitions - len(partitions))
             partitions += [_cell_collection(feature, cell) for cell in cells]
         return partitions
 
@@ -141,7 +145,7 @@ class GridPartitioner(PartitionerBase):
         windows: list[WindowCandidate] = []
         for item in self.located(request_extents):
             projection, time_range = item.pixels.projection, item.pixels.time_range
-            bounds = self._pixel_cells(item, room=_MAX_WINDOWS - len(windows))
+            bounds = self._pixel_cells(item, room=self.max_windows - len(windows))
             cells = self._grown_and_cut(_boxes(bounds), shape_of(item.pixels))
             windows += [
                 (item.feature, STGeometry(projection, cell, time_range)) for cell in cells[~shapely.is_empty(cells)]

@@ -3,6 +3,7 @@
 from olmoearth_nb.config.aliases import install_aliases
 from olmoearth_nb.config.build import build_object, check_object
 from olmoearth_nb.config.imports import import_object, importable_from
+from olmoearth_nb.config.inputs import ArgumentInput, inputs_of
 from olmoearth_nb.config.project import Project
 from olmoearth_nb.config.report import FINE_TUNE_STEPS, PREDICT_STEPS, CheckReport, Problem
 from olmoearth_nb.config.roles import Role, role_for
@@ -18,6 +19,7 @@ from olmoearth_nb.config.schema import (
 __all__ = [
     "FINE_TUNE_STEPS",
     "PREDICT_STEPS",
+    "ArgumentInput",
     "CheckReport",
     "InferenceResultsConfig",
     "ObjectSpec",
@@ -32,6 +34,7 @@ __all__ = [
     "check_object",
     "import_object",
     "importable_from",
+    "inputs_of",
     "install_aliases",
     "load_run_config",
     "role_for",

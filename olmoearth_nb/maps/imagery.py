@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.enums import Resampling
-from rslearn.config import BandSetConfig, LayerConfig, LayerType
+from rslearn.config import LayerConfig, LayerType
 from rslearn.dataset import Dataset, Window
-from rslearn.utils.raster_array import RasterArray
 
-from olmoearth_nb.border import foreign_code
-from olmoearth_nb.errors import StorageError, UsageError
+from olmoearth_nb.errors import UsageError
 from olmoearth_nb.legend import RangeLegend
 from olmoearth_nb.maps.grid import Pixels
+from olmoearth_nb.maps.rasters import completed_groups, read_groups, stacked, where_of
 from olmoearth_nb.store.dataset import imagery_layers
 
 __all__ = [
@@ -113,54 +111,17 @@ def read_bands(
     """
     config = dataset.layers[layer]
     wanted = list(bands or config.band_sets[0].bands)
-    homes = {band: band_set for band_set in reversed(config.band_sets) for band in band_set.bands}
-    unknown = [band for band in wanted if band not in homes]
-    if unknown:
-        raise UsageError(
-            f"The layer {layer!r} has no band {', '.join(map(repr, unknown))}.", expected=f"some of {', '.join(homes)}"
-        )
-    planes: dict[str, Pixels] = {}
-    empty = np.ones((window.bounds[3] - window.bounds[1], window.bounds[2] - window.bounds[0]), dtype=bool)
-    for band_set in dict.fromkeys(map(id, (homes[band] for band in wanted))):
-        chosen = next(one for one in config.band_sets if id(one) == band_set)
-        raster, step = _read_step(window, layer, chosen, time_step)
-        fill = 0.0 if config.data_source is not None else None
-        candidates = (raster.metadata.nodata_value, chosen.nodata_value, nodata, fill)
-        absent = next((value for value in candidates if value is not None), None)
-        for index, band in enumerate(chosen.bands):
-            if band in wanted:
-                planes[band] = raster.array[index, step].astype(np.float32)
-                empty &= _is_nodata(raster.array[index, step], absent)
-    pixels = np.stack([planes[band] for band in wanted])
-    pixels[:, empty] = np.nan
-    return pixels
-
-
-def _is_nodata(plane: npt.NDArray[np.generic], nodata: float | None) -> npt.NDArray[np.bool_]:
-    if nodata is None:
-        return np.zeros(plane.shape, dtype=bool)
-    return np.asarray(np.isnan(plane) if np.isnan(nodata) else plane == nodata, dtype=bool)
-
-
-def _read_step(window: Window, layer: str, band_set: BandSetConfig, time_step: int) -> tuple[RasterArray, int]:
-    """The raster that holds a time step, and its index there: a series is many item groups, or one with many steps."""
-    groups = sorted(group for name, group in window.list_completed_layers() if name == layer)
     before = 0
-    where = f"window {window.group}/{window.name}, layer {layer}"
-    for group in groups:
-        with foreign_code(StorageError, "A raster can't be read", where=where):
-            raster = window.data.read_raster(
-                layer,
-                list(band_set.bands),
-                band_set.instantiate_raster_format(),
-                group_idx=group,
-                resampling=Resampling.nearest,
-            )
-        if time_step < before + raster.array.shape[1]:
-            return raster, time_step - before
-        before += raster.array.shape[1]
+    for group in completed_groups(window, layer):
+        rasters = read_groups(dataset, window, layer, wanted, [group])[0]
+        steps = rasters[0][1].array.shape[1]
+        if time_step < before + steps:
+            return stacked(config, rasters, time_step - before, wanted, nodata=nodata)
+        before += steps
     raise UsageError(
-        f"There is no time step {time_step}.", where=where, expected=f"0 to {before - 1}" if before else "a built layer"
+        f"There is no time step {time_step}.",
+        where=where_of(window, layer),
+        expected=f"0 to {before - 1}" if before else "a built layer",
     )
 
 

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from olmoearth_nb.legend import RangeLegend
-from olmoearth_nb.maps.layers import Key, Layer, hex_color
+from olmoearth_nb.maps.layers import Key, Layer, hex_color, merged_keys
 
 __all__ = ["PANEL", "legend_html"]
 
 PANEL = (
-    "background:rgba(255,255,255,0.92);color:#222;padding:4px 8px;border-radius:4px;"
-    "font:12px/1.45 sans-serif;max-height:260px;max-width:260px;overflow:auto;overflow-wrap:anywhere"
+    "background:rgba(255,255,255,0.94);color:#222;padding:5px 10px;border-radius:5px;"
+    "box-shadow:0 1px 4px rgba(0,0,0,0.4);font:12px/1.45 var(--jp-ui-font-family,sans-serif);"
+    "max-height:260px;max-width:260px;overflow:auto;overflow-wrap:anywhere"
 )
 """What panels on the map look like, in dark themes too."""
 
@@ -30,16 +31,17 @@ def legend_html(layers: Sequence[Layer]) -> str:
     Returns:
         HTML that can be folded away; empty if no layer has a legend or a note.
     """
-    keys = [_key_html(layer.key) for layer in reversed(layers) if layer.key is not None]
+    keys = [_key_html(key) for key in merged_keys([layer.key for layer in reversed(layers) if layer.key is not None])]
     notes = [f'<div style="color:#8a4b00">{html.escape(layer.note)}</div>' for layer in layers if layer.note]
     if not keys and not notes:
         return ""
-    return f'<details open style="{PANEL}"><summary>legend</summary>{"".join(keys + notes)}</details>'
+    return f'<details open class="olmoearth-legend"><summary>Legend</summary>{"".join(keys + notes)}</details>'
 
 
 def _key_html(key: Key) -> str:
-    title = f'<div style="font-weight:600;margin-top:3px">{html.escape(key.title)}</div>' if key.title else ""
-    return title + (_scale_html(key.scale) if key.scale is not None else "".join(map(_entry_html, key.entries)))
+    title = f'<div style="font-weight:600">{html.escape(key.title)}</div>' if key.title else ""
+    entries = _scale_html(key.scale) if key.scale is not None else "".join(map(_entry_html, key.entries))
+    return f"<div>{title}{entries}</div>"
 
 
 def _entry_html(entry: tuple[str, tuple[int, int, int]]) -> str:

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ import shapely
 
 from olmoearth_nb.colors import RGB
 from olmoearth_nb.globe import Shapes, transformed
-from olmoearth_nb.legend import RangeLegend
+from olmoearth_nb.legend import ClassLegend, RangeLegend
 from olmoearth_nb.maps.burn import burnt
 from olmoearth_nb.maps.frame import Bounds, one_side
 from olmoearth_nb.maps.mercator import to_mercator
@@ -34,10 +35,13 @@ __all__ = [
     "LayerKind",
     "PictureLayer",
     "ShapeLayer",
+    "Side",
+    "TileSource",
     "arranged",
     "hex_color",
     "key_of_coloring",
     "lonlat_bounds",
+    "merged_keys",
 ]
 
 # GeoJSON of so many positions is about half a megabyte; more are thinned, or become a picture.
@@ -46,6 +50,10 @@ _THINNED_TO = 1 / 4000
 _DIGITS = 7
 # Windows smaller than this part of the map get a thick outline, so that they can be seen from afar.
 _TINY = 1 / 300
+
+
+Side: TypeAlias = Literal["left", "right"]
+"""A half of a comparison."""
 
 
 class LayerKind(enum.IntEnum):
@@ -59,6 +67,7 @@ class LayerKind(enum.IntEnum):
     REQUEST = 6
     PARTITIONS = 7
     WINDOWS = 8
+    CHANGES = 9
 
 
 _FRAMES = (LayerKind.PARTITIONS, LayerKind.WINDOWS)
@@ -92,6 +101,19 @@ def key_of_coloring(coloring: Coloring, *, title: str | None = None) -> Key:
     return Key(name, scale=coloring)
 
 
+def merged_keys(keys: Sequence[Key]) -> list[Key]:
+    """Legends with the same heading, as the halves of a comparison have them, in one.
+
+    Args:
+        keys: In their order from above.
+    """
+    merged: dict[tuple[str, RangeLegend | None], Key] = {}
+    for key in keys:
+        there = merged.get((key.title, key.scale), key)
+        merged[key.title, key.scale] = Key(key.title, tuple(dict.fromkeys((*there.entries, *key.entries))), key.scale)
+    return list(merged.values())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerFacts:
     """What all layers have.
@@ -103,6 +125,7 @@ class LayerFacts:
         opacity: 0..1, of a picture.
         shown: Whether it is on at first.
         note: One line on what is missing from it, if anything is.
+        side: Of a comparison, the half in which it is seen; both if None.
     """
 
     kind: LayerKind
@@ -111,6 +134,22 @@ class LayerFacts:
     opacity: float = 1.0
     shown: bool = True
     note: str = ""
+    side: Side | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TileSource:
+    """Where the pixels of a picture come from, for who wants to see each of them.
+
+    Attributes:
+        paths: GeoTIFFs.
+        band: Counted from 1.
+        legend: What has which colour; class values are within 0..255.
+    """
+
+    paths: tuple[Path, ...]
+    band: int
+    legend: ClassLegend | RangeLegend
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,9 +158,11 @@ class PictureLayer(LayerFacts):
 
     Attributes:
         picture: Its picture.
+        source: The files it was read from, if they can be shown as tiles.
     """
 
     picture: Overlay
+    source: TileSource | None = None
 
     @property
     def bounds(self) -> Bounds:

@@ -1,4 +1,4 @@
-"""Windows one by one: a sheet of examples, and all layers of one window beside each other."""
+"""Windows one by one: their pictures and labels, and a sheet of examples."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rslearn.config import LayerType
 from rslearn.dataset import Dataset, Window
 
+from olmoearth_nb.colors import RGB
 from olmoearth_nb.errors import MissingStepError
-from olmoearth_nb.maps.canvas import Picture, add_key_of, add_scale_bar, draw_pixels, plain
+from olmoearth_nb.maps.canvas import Picture, add_key_of, draw_pixels, plain
 from olmoearth_nb.maps.frame import MapFrame
 from olmoearth_nb.maps.grid import extent_in
 from olmoearth_nb.maps.imagery import ImageryView, colored, stretch_over, with_layer
 from olmoearth_nb.maps.labels import LabelView, WindowLabels, field_of, read_labels
 from olmoearth_nb.maps.shapes import ShapeStyle, draw_shapes
 from olmoearth_nb.maps.style import ClassColors, Coloring, class_value, coloring_of, colors_for, painted
-from olmoearth_nb.store.dataset import imagery_layers
 
-__all__ = ["plot_examples", "plot_window"]
+__all__ = ["draw_window", "draw_window_labels", "plot_examples", "window_frame"]
 
 _COLUMNS = 6
 # Inches.
 _THUMBNAIL, _LEGEND = 1.15, 1.6
 # Fewer labelled pixels than this part of a window are framed, so that they can be found.
 _SPARSE = 0.1
-_WHITE = (255, 255, 255)
+_WHITE: RGB = (255, 255, 255)
 
 
 def plot_examples(
@@ -68,8 +67,8 @@ def plot_examples(
     stretch = stretch_over(pictures, view.percentiles)
     figure, axes = _sheet(len(chosen))
     for ax, index, pixels in zip(axes.flat, chosen, pictures, strict=False):
-        _draw_window(ax, there[index], colored(pixels, stretch, colormap=view.colormap))
-        _draw_labels(ax, there[index], found[index], coloring, over=True)
+        draw_window(ax, there[index], colored(pixels, stretch, colormap=view.colormap))
+        draw_window_labels(ax, there[index], found[index], coloring, over=True)
         ax.set_title(plain(_title(found[index], coloring)), fontsize=7, pad=2)
     add_key_of(axes[0, -1], coloring, sheet=axes.flatten().tolist())
     return figure
@@ -87,92 +86,59 @@ def _sheet(count: int) -> tuple[Picture, npt.NDArray[Any]]:
     return figure, axes
 
 
-def plot_window(
-    dataset: Dataset,
-    window: Window,
-    *,
-    labels: LabelView | None = None,
-    prediction: LabelView | None = None,
-    view: ImageryView | None = None,
-) -> Figure:
-    """All layers of a window beside each other: imagery, labels, prediction.
+def window_frame(window: Window) -> MapFrame:
+    """The extent of a window in its own projection.
 
     Args:
-        dataset: The dataset of the window.
         window: The window.
-        labels: Which labels; none if None.
-        prediction: Which prediction; none if None.
-        view: Which imagery, and how; if None, each layer of imagery in its natural colours.
-
-    Raises:
-        MissingStepError: If the window has none of these layers.
     """
-    views = [view] if view is not None else [ImageryView(layer=name) for name in _imagery(dataset)]
-    views = [one for one in views if window.is_layer_completed(one.resolved(dataset)[0])]
-    shown = [one for one in (labels, prediction) if one is not None and window.is_layer_completed(one.layer)]
-    panels = len(views) + len(shown)
-    if not panels:
-        raise MissingStepError(
-            "The window has nothing to show yet.",
-            where=f"window {window.group}/{window.name}",
-            fix="Build the dataset first.",
-        )
-    figure = Picture(figsize=(2.9 * panels, 3.6), dpi=100, layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    for ax, one in zip(axes, views, strict=False):
-        pixels = one.read(dataset, window)
-        _draw_window(ax, window, colored(pixels, stretch_over([pixels], one.percentiles), colormap=one.colormap))
-        layer, bands = one.resolved(dataset)
-        ax.set_title(plain(f"{layer}: {', '.join(bands)}"), fontsize=9, loc="left")
-    for ax, chosen in zip(axes[len(views) :], shown, strict=True):
-        found = read_labels(dataset, window, chosen)
-        field = field_of(chosen.legend, name=found.name) or field_of(chosen.legend, band=1)
-        coloring = coloring_of(found.all_values, field)
-        _draw_labels(ax, window, found, coloring)
-        ax.set_title(
-            plain(chosen.layer if found.name == chosen.layer else f"{chosen.layer}: {found.name}"),
-            fontsize=9,
-            loc="left",
-        )
-        add_key_of(ax, coloring, below=True)
-    add_scale_bar(axes[0], _frame(window))
-    figure.suptitle(plain(window.name), fontsize=9, x=0.01, ha="left")
-    return figure
-
-
-def _imagery(dataset: Dataset) -> list[str]:
-    return [name for name, config in imagery_layers(dataset).items() if config.type == LayerType.RASTER]
-
-
-def _frame(window: Window) -> MapFrame:
     return MapFrame(window.projection.crs, extent_in(window.projection, window.bounds, window.projection.crs))
 
 
 def _prepare(ax: Axes, window: Window) -> MapFrame:
     """Axes that show a window, north up."""
-    frame = _frame(window)
+    frame = window_frame(window)
     left, bottom, right, top = frame.bounds
     ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], facecolor="#f4f4f2")
     ax.set_aspect(frame.aspect)
     return frame
 
 
-def _draw_window(ax: Axes, window: Window, rgba: npt.NDArray[np.uint8], *, opacity: float = 1.0) -> None:
+def draw_window(ax: Axes, window: Window, rgba: npt.NDArray[np.uint8], *, opacity: float = 1.0) -> None:
+    """A picture of a window's pixels, north up.
+
+    Args:
+        ax: Where to draw.
+        window: The window.
+        rgba: Shape (H, W, 4), in the window's order of rows.
+        opacity: 0..1.
+    """
     frame = _prepare(ax, window)
     if window.projection.y_resolution > 0:
         rgba = rgba[::-1]
     draw_pixels(ax, frame, rgba, opacity=opacity)
 
 
-def _draw_labels(ax: Axes, window: Window, found: WindowLabels, coloring: Coloring, *, over: bool = False) -> None:
-    """The labels of a window: few pixels and shapes as they are, with an edge; many as a picture."""
+def draw_window_labels(
+    ax: Axes, window: Window, found: WindowLabels, coloring: Coloring, *, over: bool = False, edge: RGB = _WHITE
+) -> None:
+    """The labels of a window: few pixels and shapes as they are, with an edge; many as a picture.
+
+    Args:
+        ax: Where to draw.
+        window: The window.
+        found: Its labels.
+        coloring: Their colours.
+        over: There is a picture below that should be seen too.
+        edge: Colour of the edges.
+    """
     frame = _prepare(ax, window)
     few = found.pixels is None or np.isfinite(found.pixels).mean() < _SPARSE
-    if found.pixels is not None and not (few and over):
-        _draw_window(ax, window, painted(found.pixels, coloring), opacity=0.6 if over else 1.0)
+    if found.pixels is not None and not few:
+        draw_window(ax, window, painted(found.pixels, coloring), opacity=0.6 if over else 1.0)
         return
     shapes = frame.from_pixels(window.projection, found.as_shapes(window.bounds))
-    draw_shapes(ax, frame, shapes, colors_for(found.all_values, coloring), ShapeStyle(opacity=1.0, edge=_WHITE))
+    draw_shapes(ax, frame, shapes, colors_for(found.all_values, coloring), ShapeStyle(opacity=1.0, edge=edge))
 
 
 def _main_value(found: WindowLabels) -> object:

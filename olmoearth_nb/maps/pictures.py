@@ -21,7 +21,7 @@ from olmoearth_nb.maps.features import CONFIDENCE_COLORMAP, full_confidence
 from olmoearth_nb.maps.frame import Bounds, MapFrame, frame_around, one_side
 from olmoearth_nb.maps.imagery import ImageryView, with_layer
 from olmoearth_nb.maps.labels import LabelView, WindowLabels, field_of, read_labels
-from olmoearth_nb.maps.layers import Key, Layer, LayerKind, PictureLayer, ShapeLayer, key_of_coloring
+from olmoearth_nb.maps.layers import Key, Layer, LayerKind, PictureLayer, ShapeLayer, TileSource, key_of_coloring
 from olmoearth_nb.maps.mercator import to_mercator
 from olmoearth_nb.maps.overlay import (
     OUTSIDE_MASK,
@@ -35,7 +35,7 @@ from olmoearth_nb.maps.overlay import (
 )
 from olmoearth_nb.maps.prediction import raster_field
 from olmoearth_nb.maps.results import geotiff_place, read_geotiffs
-from olmoearth_nb.maps.style import coloring_of, colors_for, painted
+from olmoearth_nb.maps.style import Coloring, coloring_of, colors_for, painted
 from olmoearth_nb.postprocess.mask import Mask
 
 __all__ = ["geotiff_layers", "imagery_layer", "labels_layer", "mask_layer"]
@@ -46,6 +46,7 @@ Paths = Sequence[str | PathLike[str]]
 _MOST_WINDOWS = 400
 # A ramp does not shrink as classes do.
 _CONFIDENCE_PIXELS = 1024
+_BYTE = 255
 
 
 def _few(windows: Sequence[Window], layer: str, what: str) -> tuple[list[Window], str]:
@@ -182,16 +183,29 @@ def geotiff_layers(
         picture = geotiff_imagery_overlay(files, bands, view=view)
         return [PictureLayer(kind=LayerKind.IMAGERY, name=title, picture=picture)]
     named = chosen or _color_table(files[0])
-    picture, coloring = geotiff_overlay(files, named, band=(named.band_index if named else None) or 1)
+    number = (named.band_index if named else None) or 1
+    picture, coloring = geotiff_overlay(files, named, band=number)
     name = named.property_name if named else title
     result = PictureLayer(
         kind=LayerKind.PREDICTIONS,
         name=f"prediction: {name}",
         picture=picture,
+        source=_tile_source(files, number, coloring, named),
         key=key_of_coloring(coloring, title=name),
     )
     band = named.confidence_band_index if isinstance(named, ClassLegend) else None
     return [result] if band is None else [result, _confidence_layer(files, band)]
+
+
+def _tile_source(
+    files: Sequence[Path], band: int, coloring: Coloring, legend: ClassLegend | RangeLegend | None
+) -> TileSource | None:
+    """The files for tiles, unless they have classes beyond a byte."""
+    if isinstance(coloring, RangeLegend):
+        return TileSource(paths=tuple(files), band=band, legend=coloring)
+    if not all(isinstance(value, int) and 0 <= value <= _BYTE for value in coloring.colors):
+        return None
+    return TileSource(paths=tuple(files), band=band, legend=legend or ClassLegend("value", None, ()))
 
 
 def _colors_in(path: Path) -> tuple[int, ...] | None:

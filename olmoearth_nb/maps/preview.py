@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from olmoearth_nb.errors import GeometryError, MissingDependencyError
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.maps.frame import Bounds
 from olmoearth_nb.maps.imagery import ImageryView
 from olmoearth_nb.maps.keys import legend_html
-from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer, arranged, lonlat_bounds
-from olmoearth_nb.maps.mercator import WORLD, to_mercator
+from olmoearth_nb.maps.layers import Layer, LayerKind, ShapeLayer, Side, arranged, lonlat_bounds
 from olmoearth_nb.maps.things import layers_of
+from olmoearth_nb.maps.viewport import USUAL_WIDTH, ZOOM_STEP, centre_and_zoom
 
 if TYPE_CHECKING:
+    from olmoearth_nb.maps.compare import CompareView
     from olmoearth_nb.maps.view import MapView
 
-__all__ = ["build_map", "preview"]
+__all__ = ["build_comparison", "build_map", "preview"]
 
 _HEIGHT = 480
-# A map is seldom narrower in a notebook.
-_WIDTH = 640
-_FILLED = 0.9
-_MAX_ZOOM = 20
-_TILE_PIXELS = 256
+# So much of a map's height is left free below the panel, for the attribution, and above it.
+_BESIDE_PANEL = 46
+# Widths that a map has while it is not seen.
+_NARROWEST, _WIDEST = 100, 10_000
 # Leaflet has tiles at 200 and shapes at 400; layers arrive in any order, panes keep theirs.
-_PANES = {f"olmoearth-{kind.name.lower()}": {"zIndex": 300 + 10 * kind} for kind in LayerKind}
+_SIDES: tuple[Side | None, ...] = (None, "left", "right")
 
 
 def preview(
@@ -55,6 +52,28 @@ def preview(
     return build_map(layers_of(thing, legend=legend, by=by, view=view))
 
 
+def build_comparison(
+    left: Sequence[Layer], right: Sequence[Layer], *, both: Sequence[Layer] = (), height: int = _HEIGHT
+) -> CompareView:
+    """A live map with a line across: left of it some layers are seen, right of it others.
+
+    Args:
+        left: At least one with something on it.
+        right: The same.
+        both: What is seen on both sides, windows to pick, say.
+        height: In pixels.
+
+    Raises:
+        GeometryError: If one side has nothing to show.
+        MissingDependencyError: If leafmap is not installed.
+    """
+    libraries = _libraries()
+    from olmoearth_nb.maps.compare import CompareView, halves
+
+    layers = [*halves(left, right), *both]
+    return CompareView(layers, lambda: LeafletMap(libraries, _bounds_of(layers), height))
+
+
 def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
     """A live map of layers, in their fixed order whatever the order given.
 
@@ -69,10 +88,15 @@ def build_map(layers: Sequence[Layer], *, height: int = _HEIGHT) -> MapView:
     libraries = _libraries()
     from olmoearth_nb.maps.view import MapView
 
+    bounds = _bounds_of(layers)
+    return MapView(layers, lambda: LeafletMap(libraries, bounds, height))
+
+
+def _bounds_of(layers: Sequence[Layer]) -> Bounds:
     bounds = lonlat_bounds(arranged(layers))
     if bounds is None:
         raise GeometryError("There is nothing to draw a map of.", expected="at least one geometry or raster")
-    return MapView(layers, lambda: LeafletMap(libraries, bounds, height))
+    return bounds
 
 
 @dataclass(frozen=True)
@@ -101,13 +125,14 @@ class LeafletMap:
 
     def __init__(self, libraries: Libraries, bounds: Bounds, height: int) -> None:
         self._libraries = libraries
-        self._height = height
-        centre, zoom = _centre_and_zoom(bounds, height)
+        self._bounds, self._width, self._height = bounds, float(USUAL_WIDTH), height
+        centre, zoom = centre_and_zoom(bounds, self._width, height)
         self.map = libraries.leafmap.Map(
             center=centre,
             zoom=zoom,
+            zoom_snap=ZOOM_STEP,
             height=f"{height}px",
-            panes=_PANES,
+            panes={_pane(kind, side): {"zIndex": 300 + 10 * kind} for kind in LayerKind for side in _SIDES},
             toolbar_control=False,
             draw_control=False,
             fullscreen_control=False,
@@ -117,8 +142,20 @@ class LeafletMap:
         self.selection = libraries.ipyleaflet.GeoJSON(
             data={"type": "FeatureCollection", "features": []}, name="selected window"
         )
+        self.map.add_class("olmoearth-map")
+        self.map.observe(self._fit_to_screen, ["left", "right"])
         self._base = self.map.layers[0]
         self._controls = self.map.controls
+
+    def _fit_to_screen(self, _change: Any) -> None:
+        """Looks anew when the browser says how wide the map is, unless somebody has moved it meanwhile."""
+        width = self.map.right - self.map.left
+        if not _NARROWEST < width < _WIDEST or width == self._width:
+            return
+        before, self._width = self._width, width
+        zooms = [centre_and_zoom(self._bounds, one, self._height)[1] for one in (before, width)]
+        if self.map.zoom == zooms[0]:
+            self.map.zoom = zooms[1]
 
     def put(self, layers: Sequence[Layer]) -> None:
         """Shows these layers instead of those before.
@@ -127,10 +164,44 @@ class LeafletMap:
             layers: Arranged.
         """
         shown = [_leaflet_layer(self._libraries.ipyleaflet, layer) for layer in layers]
-        panels = _panels(self._libraries, layers, shown, self._base, self.info)
+        controls = _controls(self._libraries, layers, shown, self._base, info=self.info, height=self._height)
         self.layers = tuple(shown)
         self.map.layers = (self._base, *shown, self.selection)
-        self.map.controls = (*self._controls, *panels)
+        self.map.controls = (*self._controls, *controls)
+
+    def put_tiles(self, number: int, urls: Sequence[str]) -> None:
+        """Shows tiles instead of the picture of a layer.
+
+        Args:
+            number: Which layer.
+            urls: Of the tiles of each file, with ``{z}``, ``{x}`` and ``{y}``.
+        """
+        picture = self.layers[number]
+        look = {"pane": picture.pane, "opacity": picture.opacity, "visible": picture.visible, "name": picture.name}
+        tiles = [self._libraries.ipyleaflet.TileLayer(url=url, max_zoom=24, **look) for url in urls]
+        for one in tiles:
+            for name in ("visible", "opacity"):
+                self._libraries.ipywidgets.jslink((picture, name), (one, name))
+        at = self.map.layers.index(picture)
+        self.map.layers = (*self.map.layers[:at], *tiles, *self.map.layers[at + 1 :])
+
+    def divide(self, left: str, right: str) -> Any:
+        """Puts a line between the layers of the left and those of the right.
+
+        Args:
+            left: What is seen left of it.
+            right: What is seen right of it.
+
+        Returns:
+            The widget of the line, with its ``position``.
+        """
+        from olmoearth_nb.maps.swipe import Swipe
+
+        swipe = Swipe(left=left, right=right)
+        control = self._libraries.ipyleaflet.WidgetControl(widget=swipe, position="topleft", transparent_bg=True)
+        self._controls = (*self._controls, control)
+        self.map.controls = (*self.map.controls, control)
+        return swipe
 
     def look_at(self, bounds: Bounds) -> None:
         """Moves the map.
@@ -138,7 +209,8 @@ class LeafletMap:
         Args:
             bounds: West, south, east, north in degrees.
         """
-        self.map.center, self.map.zoom = _centre_and_zoom(bounds, self._height)
+        self._bounds = bounds
+        self.map.center, self.map.zoom = centre_and_zoom(bounds, self._width, self._height)
 
 
 def _libraries() -> Libraries:
@@ -156,20 +228,12 @@ def _libraries() -> Libraries:
     return Libraries(leafmap, ipyleaflet, ipywidgets)
 
 
-def _centre_and_zoom(bounds: Bounds, height: int) -> tuple[tuple[float, float], int]:
-    """Where to look; fitting to bounds does nothing before a map is displayed."""
-    west, south, east, north = bounds
-    (left, bottom), (right, top) = to_mercator(np.array([(west, south), (east, north)])).tolist()
-    wanted = max((right - left) / (_WIDTH * _FILLED), (top - bottom) / (height * _FILLED), 1e-3)
-    zoom = math.floor(math.log2(WORLD / _TILE_PIXELS / wanted))
-    return ((south + north) / 2, (west + east) / 2), max(1, min(zoom, _MAX_ZOOM))
-
-
 def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
     """A layer of the map: shapes where they are few, a picture of them where they are many."""
     name = html.escape(layer.name)
     # Shapes can't be hidden before they are displayed; a picture can.
-    if isinstance(layer, ShapeLayer) and layer.shown and layer.outlines is not None:
+    # Halves of a comparison are cut by pane, which ipyleaflet's shapes don't have.
+    if isinstance(layer, ShapeLayer) and layer.shown and layer.side is None and layer.outlines is not None:
         hover = {"fillOpacity": min(layer.fill + 0.2, 1.0)}
         return ipyleaflet.GeoJSON(data=layer.geojson(), hover_style=hover, point_style={"radius": 5}, name=name)
     picture = layer.picture
@@ -177,38 +241,46 @@ def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
         url=picture.data_uri(),
         bounds=picture.corners,
         opacity=layer.opacity,
-        pane=_pane(layer.kind),
+        pane=_pane(layer.kind, layer.side),
         name=name,
         visible=layer.shown,
     )
 
 
-def _panels(libraries: Libraries, layers: Sequence[Layer], shown: Sequence[Any], base: Any, info: Any) -> list[Any]:
-    """Controls on the map: which layers, the legend, and what is under the mouse."""
-    ipyleaflet, ipywidgets = libraries.ipyleaflet, libraries.ipywidgets
-    named = [*((layer.name, widget) for layer, widget in zip(layers, shown, strict=True))]
-    rows = [_switch(ipywidgets, name, widget) for name, widget in [*reversed(named), ("base map", base)]]
-    switches = ipywidgets.Accordion(children=[ipywidgets.VBox(rows)], titles=("layers",), selected_index=None)
-    legend = legend_html(layers)
-    placed = [("topright", switches), ("bottomleft", info)]
-    placed += [("bottomright", ipywidgets.HTML(legend))] if legend else []
+def _controls(
+    libraries: Libraries, layers: Sequence[Layer], shown: Sequence[Any], base: Any, *, info: Any, height: int
+) -> list[Any]:
+    """Controls on the map: a panel of layers with their legend, and what is under the mouse."""
+    from olmoearth_nb.maps.panel import PanelManners
+
+    ipywidgets = libraries.ipywidgets
+    named = [("base map", base), *((layer.name, widget) for layer, widget in zip(layers, shown, strict=True))]
+    rows = [_switch(ipywidgets, name, widget) for name, widget in reversed(named)]
+    parts = [
+        ipywidgets.Accordion(children=[ipywidgets.VBox(rows)], titles=("Layers",), selected_index=None),
+        *(ipywidgets.HTML(legend) for legend in [legend_html(layers)] if legend),
+        PanelManners(),
+    ]
+    panel = ipywidgets.VBox(parts, layout={"max_height": f"{height - _BESIDE_PANEL}px"})
+    panel.add_class("olmoearth-panel")
     return [
-        ipyleaflet.WidgetControl(widget=widget, position=position, transparent_bg=True) for position, widget in placed
+        libraries.ipyleaflet.WidgetControl(widget=widget, position=position, transparent_bg=True)
+        for position, widget in (("topright", panel), ("bottomleft", info))
     ]
 
 
 def _switch(ipywidgets: ModuleType, name: str, layer: Any) -> Any:
     """A line of the layers panel; it works without a kernel too, in an exported page."""
-    box = ipywidgets.Checkbox(value=layer.visible, description=name, indent=False, layout={"width": "200px"})
+    box = ipywidgets.Checkbox(value=layer.visible, description=name, indent=False, layout={"width": "150px"})
     ipywidgets.jslink((box, "value"), (layer, "visible"))
     if not hasattr(layer, "opacity"):
         return box
     slider = ipywidgets.FloatSlider(
-        value=layer.opacity, min=0, max=1, step=0.05, readout=False, layout={"width": "90px"}, tooltip="opacity"
+        value=layer.opacity, min=0, max=1, step=0.05, readout=False, layout={"width": "70px"}, tooltip="opacity"
     )
     ipywidgets.jslink((slider, "value"), (layer, "opacity"))
     return ipywidgets.HBox([box, slider])
 
 
-def _pane(kind: LayerKind) -> str:
-    return f"olmoearth-{kind.name.lower()}"
+def _pane(kind: LayerKind, side: Side | None) -> str:
+    return "-".join(["olmoearth", *([side] if side else []), kind.name.lower()])

@@ -27,9 +27,10 @@ from olmoearth_nb.maps.frame import frame_around, one_side
 from olmoearth_nb.maps.grid import Grid, grid_over, mosaic
 from olmoearth_nb.maps.imagery import ImageryView, colored, stretch_over, with_layer
 from olmoearth_nb.maps.labels import LabelView, WindowLabels, field_of, read_labels
-from olmoearth_nb.maps.panels import plot_examples, plot_window
+from olmoearth_nb.maps.panels import plot_examples
 from olmoearth_nb.maps.prediction import plot_prediction
 from olmoearth_nb.maps.shapes import OUTLINE, RequestSource, ShapeStyle, draw_shapes, request_shapes
+from olmoearth_nb.maps.sheet import plot_window
 from olmoearth_nb.maps.style import (
     REQUEST_COLOR,
     category_colors,

@@ -46,6 +46,12 @@ class Canvas(Protocol):
     def look_at(self, bounds: Bounds) -> None:
         """Moves the map to west, south, east, north."""
 
+    def put_tiles(self, number: int, urls: Sequence[str]) -> None:
+        """Shows tiles instead of the picture of a layer."""
+
+    def divide(self, left: str, right: str) -> Any:
+        """Puts a line between the layers of the left and those of the right; gives its widget."""
+
 
 class MapView(LiveView):
     """A map of layers; the last expression of a cell shows it.
@@ -96,6 +102,49 @@ class MapView(LiveView):
             self._canvas.look_at(bounds)
         if self.selected is not None and self.selected not in self._index:
             self.selected = None
+
+    def use_tiles(self) -> None:
+        """Shows results by tiles: every pixel, as far as one zooms in; pictures stay where the browser gets no tiles.
+
+        Raises:
+            MissingDependencyError: If localtileserver is not installed.
+            InputFileError: If a file can't be served.
+            UsageError: If no layer was read from files that can be shown so.
+        """
+        from olmoearth_nb.maps.tiles import Probe, serve
+
+        sources = [(number, getattr(layer, "source", None)) for number, layer in enumerate(self.layers)]
+        served = [(number, serve(source)) for number, source in sources if source is not None]
+        if not served:
+            raise UsageError("There is nothing to show as tiles.", expected="a result of GeoTIFFs, made by combine()")
+        self._tiles = served  # as long as the map is there
+        with self.owning():
+            probe = Probe(port=served[0][1].port, sample=served[0][1].sample)
+            self.root.children = (*self.root.children, probe)
+        probe.observe(lambda change: self._take_tiles(change["new"]), "found")
+
+    def _take_tiles(self, address: str) -> None:
+        with self.guarded():
+            if not address:
+                self.say("No tiles: the browser does not reach the tile server. The picture is shown instead.")
+                return
+            with self.owning():
+                for number, tiles in self._tiles:
+                    self._canvas.put_tiles(number, [address + path for path in tiles.paths])
+            self.say("Tiles: every pixel is there when you zoom in.")
+
+    def lonboard(self) -> Any:
+        """The windows of this map, every outline of them, as a lonboard map, whose scripts come from the internet.
+
+        Raises:
+            MissingDependencyError: If lonboard is not installed.
+            UsageError: If there are no windows on the map.
+        """
+        from olmoearth_nb.maps.lonboard import lonboard_map
+
+        if self._windows is None:
+            raise UsageError("There are no windows on this map.", fix="Call runner.partition() first.")
+        return lonboard_map(self._windows)
 
     # ---- selecting -------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeGuard
@@ -15,12 +16,13 @@ from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import GeometryError, InputFileError, ProjectError, UnsupportedError
 from olmoearth_nb.geojson import PredictionRequestCollection, PredictionRequestFeature
 from olmoearth_nb.partitioner_base import PartitionerBase, has_geometry
+from olmoearth_nb.partitioners import GridPartitioner
 from olmoearth_nb.protocols import Partitioner
 
 IndexedWindows: TypeAlias = list[tuple[int, STGeometry]]
 """Index of the feature that each window is for, and its extent in pixels."""
 
-__all__ = ["limit_of", "partitions_from", "windows_from"]
+__all__ = ["at_most", "limit_of", "partitions_from", "windows_from"]
 
 
 def partitions_from(
@@ -113,6 +115,20 @@ def _timed(geometry: STGeometry, where: str) -> STGeometry:
         return geometry
     times = [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in (start, end)]
     return STGeometry(geometry.projection, geometry.shp, (times[0], times[1]))
+
+
+def at_most(partitioner: Partitioner, count: int | None) -> Partitioner:
+    """A partitioner that refuses to make more, if it is one that knows before it makes them; else the same.
+
+    Args:
+        partitioner: Anybody's; it is left as it is.
+        count: How many partitions, or windows of a partition; any number if None.
+    """
+    if count is None or not isinstance(partitioner, GridPartitioner):
+        return partitioner
+    limited = copy.copy(partitioner)
+    limited.max_partitions = limited.max_windows = count
+    return limited
 
 
 def limit_of(partitioner: Partitioner) -> int | None:

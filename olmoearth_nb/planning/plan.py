@@ -18,7 +18,7 @@ from olmoearth_nb.errors import GeometryError, InputFileError
 from olmoearth_nb.geojson import PredictionRequestCollection
 from olmoearth_nb.geometry import Shapes, footprints_touching, shape_array, valid_shapes
 from olmoearth_nb.partitioner_base import features_of, has_geometry
-from olmoearth_nb.planning.calls import limit_of, partitions_from, windows_from
+from olmoearth_nb.planning.calls import at_most, limit_of, partitions_from, windows_from
 from olmoearth_nb.planning.windows import Candidates, Sifted, WindowFilter, sift
 from olmoearth_nb.protocols import Partitioner
 from olmoearth_nb.tables import html_table
@@ -148,6 +148,8 @@ def plan(
     to_windows: Partitioner,
     *,
     accept: WindowFilter | None = None,
+    max_partitions: int | None = None,
+    max_windows: int | None = None,
 ) -> Plan:
     """Plans a prediction.
 
@@ -156,23 +158,32 @@ def plan(
         to_partitions: Splits the request.
         to_windows: Splits a partition; a ``limit`` of it counts the windows that are left.
         accept: Which windows to make, from a mask, say; asked once, for the distinct windows.
+        max_partitions: Refuse to make more, before they are made where the partitioner allows it.
+        max_windows: The same for windows, counted as the partitioner makes them.
 
     Returns:
         The partitions with their windows.
 
     Raises:
-        GeometryError: If nothing is left, saying why, or a feature can't be projected.
+        GeometryError: If nothing is left, saying why, there are too many, or a feature can't be projected.
         InputFileError: If a feature has no times or is off the globe.
         UnsupportedError: If a partitioner is used for what it does not do.
         ProjectError: If a partitioner of one's own fails or gives something else.
     """
     area = _area(request)
+    to_partitions, to_windows = at_most(to_partitions, max_partitions), at_most(to_windows, max_windows)
     made = partitions_from(to_partitions, request)
+    if max_partitions is not None and len(made) > max_partitions:
+        raise GeometryError(
+            f"The request gives more than {max_partitions:,} partitions.",
+            found=f"{len(made):,}",
+            fix="Make partitions larger (partition_request_geometry), or split the request.",
+        )
     parts = _touching(made, request, area)
     counts = PlanCounts(partitions_made=len(made), partitions_beside_request=len(made) - len(parts))
     if not parts:
         raise _nothing_left("partition", counts, to_partitions)
-    candidates = Candidates()
+    candidates = Candidates() if max_windows is None else Candidates(max_windows)
     for index in parts:
         parts[index], windows = windows_from(to_windows, parts[index], _partition_id(index))
         candidates.add(index, windows)

@@ -40,8 +40,10 @@ class Candidates:
         partition: Index of the partition of each.
         feature: Index of the feature that it is for, among those of the partition.
         geometry: Its extent in pixels.
+        max_windows: Most windows of all partitions together.
     """
 
+    max_windows: int = _MAX_WINDOWS
     partition: list[int] = field(default_factory=list)
     feature: list[int] = field(default_factory=list)
     geometry: list[STGeometry] = field(default_factory=list)
@@ -56,9 +58,9 @@ class Candidates:
         Raises:
             GeometryError: If there are too many of them.
         """
-        if len(self.geometry) + len(windows) > _MAX_WINDOWS:
+        if len(self.geometry) + len(windows) > self.max_windows:
             raise GeometryError(
-                f"The request gives more than {_MAX_WINDOWS:,} windows.",
+                f"The request gives more than {self.max_windows:,} windows.",
                 where=f"partition_{partition}",
                 fix="Make windows larger (grid_size of prepare_window_geometries), or split the request.",
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-__all__ = ["first_of_duplicates"]
+__all__ = ["Original", "first_of_duplicates", "originals_of"]
 
 Ids: TypeAlias = npt.NDArray[np.intp]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -29,6 +30,66 @@ _CHUNK = 512
 # An IoU this close to the threshold is computed again from the union itself; areas of overlays of polygons
 # of a metre (1e-5 degrees) are right to about 1e-8 of their size.
 _CLOSE = 1e-4
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a geometry is a duplicate of.
+
+    Attributes:
+        index: Index of the earlier geometry.
+        iou: Intersection over union of polygons; 1 for equal geometries, None for points.
+        distance: Distance of points in degrees, None for others.
+    """
+
+    index: int
+    iou: float | None = None
+    distance: float | None = None
+
+
+def originals_of(
+    shapes: Sequence[BaseGeometry], kept: Flags, *, min_iou: float, point_nearness: float
+) -> dict[int, Original]:
+    """For each geometry that :func:`first_of_duplicates` drops, the first one for which it does.
+
+    Args:
+        shapes: Geometries in degrees, in order.
+        kept: Which of them were kept, shape (N,).
+        min_iou: As it was dropped by.
+        point_nearness: As it was dropped by.
+
+    Returns:
+        Index of each geometry that was dropped -> what it is a duplicate of; without those that are no duplicates.
+    """
+    geometries = np.empty(len(shapes), dtype=object)
+    geometries[:] = shapes
+    there = np.flatnonzero(kept)
+    tree = shapely.STRtree(geometries[there])
+    reach = math.nextafter(max(point_nearness, 0.0) * (1 + 1e-9), math.inf)
+    found = {}
+    for index in np.flatnonzero(~np.asarray(kept)).tolist():
+        near = np.sort(there[tree.query(geometries[index], predicate="dwithin", distance=reach)])
+        candidates = (
+            _original(geometries, earlier, index, point_nearness=point_nearness)
+            for earlier in near[near < index].tolist()
+        )
+        # What an overlay rounds may lie a hair below the threshold that was reached.
+        original = next((one for one in candidates if one and (one.iou is None or one.iou >= min_iou - 1e-9)), None)
+        if original is not None:
+            found[index] = original
+    return found
+
+
+def _original(geometries: Geometries, earlier: int, later: int, *, point_nearness: float) -> Original | None:
+    first, second = geometries[earlier], geometries[later]
+    kinds = {first.geom_type, second.geom_type}
+    if kinds == {"Point"}:
+        distance = float(shapely.distance(first, second))
+        return Original(earlier, distance=distance) if distance <= point_nearness else None
+    if kinds <= {"Polygon", "MultiPolygon"} and first.is_valid and second.is_valid:
+        union = shapely.union(first, second).area
+        return Original(earlier, iou=float(shapely.intersection(first, second).area / union)) if union else None
+    return Original(earlier, iou=1.0) if len(kinds) == 1 and first.equals(second) else None
 
 
 def first_of_duplicates(shapes: Sequence[BaseGeometry], *, min_iou: float, point_nearness: float) -> Flags:

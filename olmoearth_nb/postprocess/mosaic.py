@@ -6,6 +6,7 @@ the centres of the grid's pixels (nearest neighbour).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -53,25 +54,43 @@ class Mosaic:
         Returns:
             Two arrays of shape (C, H, W).
         """
-        x0, y0, x1, y1 = block
-        shape = (len(self._grid.sources[0].descriptions), y1 - y0, x1 - x0)
+        shape = self.shape(block)
         data, valid = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
         filled = np.zeros(shape[1:], dtype=bool)
-        for hit in np.sort(self._tree.query(shapely.box(*block))):
+        for _, here, values, has_data in self.parts(block):
+            wins = has_data.any(axis=0) & ~filled[here]
+            np.copyto(data[:, *here], values, where=wins, casting="unsafe")
+            np.copyto(valid[:, *here], has_data, where=wins)
+            filled[here] |= wins
             if filled.all():
                 break
-            index = self._members[hit]
+        return data, valid
+
+    def shape(self, block: PixelBounds) -> tuple[int, int, int]:
+        """Bands, height and width of a block."""
+        x0, y0, x1, y1 = block
+        return len(self._grid.sources[0].descriptions), y1 - y0, x1 - x0
+
+    def parts(self, block: PixelBounds) -> Iterator[tuple[int, tuple[slice, slice], Pixels, Valid]]:
+        """What each input has in a block, in order; read when it is asked for.
+
+        Args:
+            block: In pixels of the grid.
+
+        Yields:
+            Index of the input in the grid, rows and columns of the block, and two arrays of shape (C, H, W): pixels
+            and which of them are data.
+        """
+        x0, y0, x1, y1 = block
+        for hit in np.sort(self._tree.query(shapely.box(*block))):
+            index = int(self._members[hit])
             bx0, by0, bx1, by1 = self._grid.boxes[index].tolist()
             part = (max(x0, bx0), max(y0, by0), min(x1, bx1), min(y1, by1))
             if part[0] >= part[2] or part[1] >= part[3]:
                 continue  # an input that is smaller than a pixel and contains the centre of none
             here = (slice(part[1] - y0, part[3] - y0), slice(part[0] - x0, part[2] - x0))
             values, has_data = self._read_part(self._grid.sources[index], part)
-            wins = has_data.any(axis=0) & ~filled[here]
-            np.copyto(data[:, *here], values, where=wins, casting="unsafe")
-            np.copyto(valid[:, *here], has_data, where=wins)
-            filled[here] |= wins
-        return data, valid
+            yield index, here, values, has_data
 
     def _read_part(self, source: Source, part: PixelBounds) -> tuple[Pixels, Valid]:
         """A part of the grid that an input covers, shape (C, H, W)."""

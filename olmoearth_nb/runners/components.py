@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from olmoearth_nb.config import ObjectSpec, Project, build_object, role_for
+from olmoearth_nb.config import ObjectSpec, PartitionStrategies, Project, build_object, role_for
 from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.files import hash_json, read_json, write_json
 from olmoearth_nb.runners.base import file_hash
@@ -43,15 +43,14 @@ class Components:
         """Whether results are rasters."""
         return self.data_type == "RASTER"
 
-    def request_partitioner(self) -> Any:
-        """What splits the request into partitions."""
-        section = self.project.run_config.require("partition_strategies", step=StepName.PARTITION)
-        return self._build(section.partition_request_geometry)
+    def partitioners(self, strategies: PartitionStrategies | None = None) -> tuple[Any, Any]:
+        """What splits the request into partitions, and a partition into windows.
 
-    def window_partitioner(self) -> Any:
-        """What splits a partition into windows."""
-        section = self.project.run_config.require("partition_strategies", step=StepName.PARTITION)
-        return self._build(section.prepare_window_geometries)
+        Args:
+            strategies: Which ones; those of ``olmoearth_run.yaml`` if None.
+        """
+        section = strategies or self.project.run_config.require("partition_strategies", step=StepName.PARTITION)
+        return self._build(section.partition_request_geometry), self._build(section.prepare_window_geometries)
 
     def window_postprocessor(self) -> Any:
         """What processes the output of a window."""

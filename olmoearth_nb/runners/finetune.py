@@ -50,6 +50,9 @@ from olmoearth_nb.store.workspace import OUTPUT_LAYER, FineTuneWorkspace, make_f
 from olmoearth_nb.types import DataSplitType, StepName, WindowSpec
 
 if TYPE_CHECKING:
+    from olmoearth_nb.maps.compare import CompareView
+    from olmoearth_nb.maps.imagery import ImageryView
+    from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
     from olmoearth_nb.model.finetune import TrainingResult
     from olmoearth_nb.model.load import LoadedModel
@@ -388,6 +391,35 @@ class OlmoEarthRunFineTuneRunner:
 
         view = ImageryView(layer=layer, bands=bands, time_step=time_step, percentiles=percentiles, colormap=colormap)
         return build_map(finetune_layers(self, color_by=color_by, view=view))
+
+    def layers(self, *, view: ImageryView | None = None) -> list[Layer]:
+        """What there is by now as layers of a map, for maps of your own: ``olmoearth_nb.maps.preview.build_map(…)``.
+
+        Args:
+            view: Which imagery, and how.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.maps import finetune_layers
+
+        return finetune_layers(self, color_by=None, view=view or ImageryView())
+
+    def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
+        """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
+
+        Args:
+            left: ``imagery``, ``labels``, ``prediction`` or ``confidence`` of this runner, another runner (its
+                prediction), or anything that :func:`olmoearth_nb.preview` shows, a GeoTIFF, say.
+            right: The same.
+            bands: Names of the bands of imagery; natural colours if None.
+
+        Raises:
+            UsageError: If a word or a band is not known.
+            MissingStepError: If what it means does not exist yet.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.maps import comparison
+
+        return comparison(self, left, right, view=ImageryView(bands=bands))
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import geopandas as gpd
 from rslearn.dataset import Window
 
-from olmoearth_nb.errors import MissingStepError
+from olmoearth_nb.config import Project
+from olmoearth_nb.errors import MissingStepError, UsageError
 from olmoearth_nb.geojson import read_request
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.runners.base import Ids
@@ -16,13 +19,24 @@ from olmoearth_nb.store.windows import WindowKey, as_window
 from olmoearth_nb.store.workspace import OUTPUT_LAYER
 
 if TYPE_CHECKING:
+    from olmoearth_nb.maps.compare import CompareView
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.labels import LabelView
     from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
     from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
 
-__all__ = ["finetune_layers", "labels_of", "prediction_layers"]
+__all__ = ["HasLayers", "comparison", "finetune_layers", "labels_of", "prediction_layers"]
+
+
+@runtime_checkable
+class HasLayers(Protocol):
+    """Either runner, as far as maps need it."""
+
+    project: Project
+
+    def layers(self, *, view: ImageryView | None = None) -> list[Layer]:
+        """What there is by now as layers of a map."""
 
 
 def prediction_layers(
@@ -97,6 +111,61 @@ def finetune_layers(
     shown = labels_layer(dataset, labelled, labels) if labelled else None
     layers: list[Layer] = [windows_layer(table, by=color_by or "split"), *([] if shown is None else [shown])]
     return layers + _imagery(dataset, built, view)
+
+
+def comparison(runner: HasLayers, left: object, right: object, *, view: ImageryView) -> CompareView:
+    """A map with a line between two things.
+
+    Args:
+        runner: The runner whose things words mean.
+        left: A word (imagery, labels, prediction, confidence), another runner (its prediction), or anything that
+            :func:`olmoearth_nb.maps.preview.preview` shows.
+        right: The same.
+        view: Which imagery, and how.
+
+    Raises:
+        UsageError: If a word is not known.
+        MissingStepError: If what it means does not exist yet.
+    """
+    from olmoearth_nb.maps.layers import LayerKind, ShapeLayer
+    from olmoearth_nb.maps.preview import build_comparison
+    from olmoearth_nb.maps.things import layers_of
+
+    words = {
+        "imagery": LayerKind.IMAGERY,
+        "labels": LayerKind.LABELS,
+        "prediction": LayerKind.PREDICTIONS,
+        "confidence": LayerKind.CONFIDENCE,
+    }
+    own = runner.layers(view=view)
+
+    def side(given: object) -> list[Layer]:
+        if isinstance(given, HasLayers):
+            found = [layer for layer in given.layers(view=view) if layer.kind is LayerKind.PREDICTIONS]
+        elif isinstance(given, str) and given in words:
+            found = [layer for layer in own if layer.kind is words[given]]
+        elif isinstance(given, str) and not Path(given).exists():
+            raise UsageError(
+                "This is nothing to compare.",
+                expected=f"{', '.join(words)}, a file, or another runner",
+                found=repr(given),
+            )
+        else:
+            found = layers_of(given, legend=runner.project.legend, view=view)
+        if not found:
+            raise MissingStepError(
+                f"There is no {given if isinstance(given, str) else 'prediction'} to compare yet.",
+                where=repr(given if isinstance(given, HasLayers) else runner),
+                fix="runner.status() shows which steps are done.",
+            )
+        return found
+
+    windows = [
+        replace(layer, shown=False, fill=0.0, key=None)
+        for layer in own
+        if isinstance(layer, ShapeLayer) and layer.kind is LayerKind.WINDOWS
+    ]
+    return build_comparison(side(left), side(right), both=windows)
 
 
 def labels_of(runner: OlmoEarthRunFineTuneRunner, label: str | None) -> LabelView:

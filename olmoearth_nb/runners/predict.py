@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 
-from olmoearth_nb.config import Project, importable_from
+from olmoearth_nb.config import PartitionStrategies, Project, importable_from
 from olmoearth_nb.errors import (
     BuildError,
     InferenceError,
@@ -22,7 +22,7 @@ from olmoearth_nb.errors import (
 )
 from olmoearth_nb.evaluation.ranking import check_criterion
 from olmoearth_nb.files import absolute_path
-from olmoearth_nb.geojson import read_request
+from olmoearth_nb.geojson import PredictionRequestCollection, read_request
 from olmoearth_nb.labels.rasterize import whole_number
 from olmoearth_nb.planning import Plan, plan
 from olmoearth_nb.postprocess.mask import Mask
@@ -63,7 +63,11 @@ from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace
 from olmoearth_nb.types import StepName
 
 if TYPE_CHECKING:
+    from olmoearth_nb.maps.compare import CompareView
+    from olmoearth_nb.maps.imagery import ImageryView
+    from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
+    from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
 
 __all__ = ["OlmoEarthRunPredictRunner"]
@@ -151,12 +155,25 @@ class OlmoEarthRunPredictRunner:
         Raises:
             OlmoEarthError: If request, configuration or mask are wrong.
         """
-        mask = self._mask()
+        return self._plan(read_request(self.scratch.request_path), self._mask())
+
+    def _plan(
+        self,
+        request: PredictionRequestCollection,
+        mask: Mask | None,
+        strategies: PartitionStrategies | None = None,
+        *,
+        max_partitions: int | None = None,
+        max_windows: int | None = None,
+    ) -> Plan:
+        to_partitions, to_windows = self.components.partitioners(strategies)
         return plan(
-            read_request(self.scratch.request_path),
-            to_partitions=self.components.request_partitioner(),
-            to_windows=self.components.window_partitioner(),
+            request,
+            to_partitions,
+            to_windows,
             accept=None if mask is None else window_filter(mask),
+            max_partitions=max_partitions,
+            max_windows=max_windows,
         )
 
     @alone
@@ -420,6 +437,7 @@ class OlmoEarthRunPredictRunner:
         time_step: int = 0,
         percentiles: tuple[float, float] = (2.0, 98.0),
         colormap: str = "gray",
+        tiles: bool = False,
     ) -> MapView:
         """A live map of what there is by now, for looking and picking windows: ``runner.map().selected``.
 
@@ -431,17 +449,87 @@ class OlmoEarthRunPredictRunner:
             time_step: Which image of a series, counted from 0.
             percentiles: What becomes darkest and brightest.
             colormap: Name of a matplotlib colormap, for one band.
+            tiles: Show every pixel of the combined result when zooming in, by a tile server on this machine; where the
+                browser does not reach it, the picture stays.
 
         Raises:
-            MissingDependencyError: If leafmap is not installed.
-            UsageError: If there is no such partition, column, layer or band.
+            MissingDependencyError: If leafmap is not installed, or localtileserver for tiles.
+            UsageError: If there is no such partition, column, layer or band, or no combined GeoTIFF for tiles.
         """
         from olmoearth_nb.maps.imagery import ImageryView
         from olmoearth_nb.maps.preview import build_map
         from olmoearth_nb.runners.maps import prediction_layers
 
         view = ImageryView(layer=layer, bands=bands, time_step=time_step, percentiles=percentiles, colormap=colormap)
-        return build_map(prediction_layers(self, ids, color_by=color_by, view=view))
+        shown = build_map(prediction_layers(self, ids, color_by=color_by, view=view))
+        if tiles:
+            shown.use_tiles()
+        return shown
+
+    def layers(self, *, view: ImageryView | None = None) -> list[Layer]:
+        """What there is by now as layers of a map, for maps of your own: ``olmoearth_nb.maps.preview.build_map(…)``.
+
+        Args:
+            view: Which imagery, and how.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.maps import prediction_layers
+
+        return prediction_layers(self, None, color_by=None, view=view or ImageryView())
+
+    def explore_postprocessing(self, stage: str = "partition", *, partition: str | None = None) -> PostprocessingView:
+        """A stage of postprocessing before and after, to try other settings on: nothing in the scratch changes.
+
+        Args:
+            stage: ``window``, ``partition`` or ``dataset``; can be changed in the view.
+            partition: A partition; the first one if None, or all of them for ``dataset``.
+
+        Raises:
+            MissingStepError: If what goes into the stage has not been made yet.
+            MissingDependencyError: If leafmap is not installed.
+            UsageError: If there is no such stage or partition.
+        """
+        from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
+        from olmoearth_nb.runners.trial import PostprocessingBench
+
+        bench = PostprocessingBench(self.scratch, self.components, self._mask())
+        return PostprocessingView(bench, stage=stage, partition=partition)
+
+    def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
+        """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
+
+        Args:
+            left: ``imagery``, ``labels``, ``prediction`` or ``confidence`` of this runner, another runner (its
+                prediction), or anything that :func:`olmoearth_nb.preview` shows, a GeoTIFF, say.
+            right: The same.
+            bands: Names of the bands of imagery; natural colours if None.
+
+        Raises:
+            UsageError: If a word or a band is not known.
+            MissingStepError: If what it means does not exist yet.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.maps import comparison
+
+        return comparison(self, left, right, view=ImageryView(bands=bands))
+
+    def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
+        """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
+
+        Args:
+            left: ``imagery``, ``labels``, ``prediction`` or ``confidence`` of this runner, another runner (its
+                prediction), or anything that :func:`olmoearth_nb.preview` shows, a GeoTIFF, say.
+            right: The same.
+            bands: Names of the bands of imagery; natural colours if None.
+
+        Raises:
+            UsageError: If a word or a band is not known.
+            MissingStepError: If what it means does not exist yet.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.maps import comparison
+
+        return comparison(self, left, right, view=ImageryView(bands=bands))
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""

@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, MissingStepError, PostprocessError
 from olmoearth_nb.files import atomic_path, hash_json, read_json, write_json
 from olmoearth_nb.geojson import (
     PredictionRequestFeature,
     PredictionResultCollection,
-    PredictionResultFeature,
     read_result,
     write_collection,
 )
+from olmoearth_nb.postprocess.calls import merged_features, merged_rasters, process_raster, processed_features
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.postprocess.raster import NoopRaster
 from olmoearth_nb.runners.base import remedy, remove
@@ -34,7 +32,15 @@ from olmoearth_nb.store.outputs import output_raster, output_vector, read_output
 from olmoearth_nb.store.workspace import make_folder
 from olmoearth_nb.types import WindowSpec
 
-__all__ = ["CombineOutcome", "PartitionOutcome", "PartitionStage", "combine", "is_processed"]
+__all__ = [
+    "CombineOutcome",
+    "PartitionOutcome",
+    "PartitionStage",
+    "combine",
+    "is_processed",
+    "processed_partitions",
+    "results_of",
+]
 
 _RAW = "unprocessed.tif"
 
@@ -120,8 +126,7 @@ class PartitionStage:
             PostprocessError: If a postprocessor fails.
         """
         specs = self.scratch.windows_of(partition_id)
-        predicted = self.scratch.predicted((spec.group, spec.name) for spec in specs)
-        present = [spec for spec in specs if (spec.group, spec.name) in predicted]
+        present = self.predicted(specs)
         marker = _marker(self.scratch, partition_id)
         with remedy(self.scratch.workspace.dataset, "Call runner.run_inference(overwrite=True) to make it anew."):
             inputs = self._inputs(present)
@@ -130,7 +135,7 @@ class PartitionStage:
                 remove(marker)
                 make = self._rasters if self.components.is_raster else self._vector
                 make(partition_id, present)
-                results = _results(self.scratch, partition_id, self.components)
+                results = results_of(self.scratch, partition_id, self.components)
                 sizes = {path.relative_to(marker.parent).as_posix(): path.stat().st_size for path in results}
                 if present:
                     write_json(marker, {"inputs": inputs, "files": sizes})
@@ -139,8 +144,14 @@ class PartitionStage:
             windows=len(present),
             missing=len(specs) - len(present),
             unchanged=unchanged,
-            files=tuple(_results(self.scratch, partition_id, self.components)),
+            files=tuple(results_of(self.scratch, partition_id, self.components)),
         )
+
+    def predicted(self, specs: Iterable[WindowSpec]) -> list[WindowSpec]:
+        """The windows that have a prediction, in their order."""
+        specs = list(specs)
+        there = self.scratch.predicted((spec.group, spec.name) for spec in specs)
+        return [spec for spec in specs if (spec.group, spec.name) in there]
 
     def _inputs(self, specs: list[WindowSpec]) -> str:
         return hash_json(
@@ -152,113 +163,101 @@ class PartitionStage:
         )
 
     def _output_state(self, spec: WindowSpec) -> list[int]:
-        key = (spec.group, spec.name)
-        if self.components.is_raster:
-            output = output_raster(self.dataset, key)
-            raw = output.with_name(_RAW)
-            path = raw if raw.exists() else output
-        else:
-            path = output_vector(self.dataset, key)
+        is_raster = self.components.is_raster
+        path = self.model_raster(spec) if is_raster else output_vector(self.dataset, (spec.group, spec.name))
         with foreign_code(PostprocessError, "The output of a window is gone", where=str(path)):
             stat = path.stat()
         return [stat.st_mtime_ns, stat.st_size]
 
     # ---- raster ----------------------------------------------------------------------------------------------
 
-    def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> list[Path]:
+    def model_raster(self, spec: WindowSpec) -> Path:
+        """The GeoTIFF that the model wrote for a window, whether or not it has been processed since."""
+        output = output_raster(self.dataset, (spec.group, spec.name))
+        raw = output.with_name(_RAW)
+        return raw if raw.exists() else output
+
+    def process_window_raster(self, process: Any, spec: WindowSpec, target: Path) -> None:
+        """Processes a copy of what the model wrote for a window.
+
+        By whichever partition comes first, for the feature of the one that owns it.
+
+        Args:
+            process: The postprocessor of windows.
+            spec: The window.
+            target: Where the copy goes.
+        """
+        request = self.requests_of_owner(spec)[0]
+        process_raster(process, request, self.model_raster(spec), target, where=_where(spec))
+
+    def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> None:
         process = self.components.window_postprocessor()
         paths = []
         for spec in specs:
             path = output_raster(self.dataset, (spec.group, spec.name))
-            if not isinstance(process, NoopRaster) or path.with_name(_RAW).exists():
-                # By whichever partition comes first, for the feature of the one that owns it.
-                self._process_in_place(process, self._requests_of_owner(spec)[0], path, spec)
+            raw = path.with_name(_RAW)
+            if not isinstance(process, NoopRaster) or raw.exists():
+                if not raw.exists():
+                    # The model's own output is kept, so that the step can be repeated with another postprocessor.
+                    with atomic_path(raw) as beside:
+                        shutil.copyfile(path, beside)
+                self.process_window_raster(process, spec, path)
             paths.append(path)
         merge = self.components.partition_postprocessor()
-        masks_itself = self.mask is not None and hasattr(merge, "set_mask")
-        if masks_itself:
-            merge.set_mask(self.mask)
         with _fresh_folder(self.scratch.workspace.partition_rasters(partition_id)) as folder:
-            with foreign_code(PostprocessError, f"{_name(merge)}.process_partition failed", where=partition_id):
-                written = merge.process_partition(paths, folder)
-            files = _checked_files(written, merge, folder)
-            if self.mask is not None and not masks_itself:
-                for path in files:
-                    self.mask.apply(path)
-        return files
-
-    def _process_in_place(self, process: Any, request: PredictionRequestFeature, path: Path, spec: WindowSpec) -> None:
-        # The model's own output is kept, so that the step can be repeated with another postprocessor.
-        raw = path.with_name(_RAW)
-        if not raw.exists():
-            with atomic_path(raw) as beside:
-                shutil.copyfile(path, beside)
-        where = f"window {spec.group}/{spec.name}"
-        with atomic_path(path) as beside:
-            shutil.copyfile(raw, beside)
-            with foreign_code(PostprocessError, f"{_name(process)}.process_window failed", where=where):
-                process.process_window(request, beside)
-            if not beside.is_file():
-                raise PostprocessError(f"{_name(process)}.process_window removed the file of the window.", where=where)
+            merged_rasters(merge, "process_partition", paths, folder, mask=self.mask, where=partition_id)
 
     # ---- vector ----------------------------------------------------------------------------------------------
 
-    def _vector(self, partition_id: str, specs: list[WindowSpec]) -> list[Path]:
+    def _vector(self, partition_id: str, specs: list[WindowSpec]) -> None:
         process = self.components.window_postprocessor()
         workspace = self.scratch.workspace
-        requests = self._requests(partition_id)
         results = []
         for spec in specs:
-            collection = read_output_features(self.dataset, (spec.group, spec.name))
-            owned = spec.group == f"group_{partition_id}"
-            seen = set() if owned else self._owners_features(process, spec, collection)
-            result = self._window_result(process, requests[spec.name], collection, spec, seen)
-            if owned:
+            result = self.window_features(process, partition_id, spec)
+            if _owned(spec, partition_id):
                 write_collection(workspace.window_result(spec.group, spec.name), result)
             results.append(result)
         merge = self.components.partition_postprocessor()
-        with foreign_code(PostprocessError, f"{_name(merge)}.process_partition failed", where=partition_id):
-            combined = merge.process_partition(results)
-        target = workspace.partition_result(partition_id)
-        write_collection(target, _checked_collection(combined, merge))
-        return [target]
+        combined = merged_features(merge, "process_partition", results, where=partition_id)
+        write_collection(workspace.partition_result(partition_id), combined)
 
-    def _owners_features(self, process: Any, spec: WindowSpec, collection: PredictionResultCollection) -> set[str]:
-        """Features that the partition which owns a shared window has in its result already."""
-        result = self._window_result(process, self._requests_of_owner(spec), collection, spec, set())
-        return {feature.model_dump_json() for feature in result.features}
+    def window_features(self, process: Any, partition_id: str, spec: WindowSpec) -> PredictionResultCollection:
+        """What the model found in a window, processed for a partition.
 
-    def _requests_of_owner(self, spec: WindowSpec) -> list[PredictionRequestFeature]:
-        return self._requests(spec.group.removeprefix("group_"))[spec.name]
+        Args:
+            process: The postprocessor of windows.
+            partition_id: A partition that needs the window.
+            spec: The window.
+        """
+        collection = read_output_features(self.dataset, (spec.group, spec.name))
+        seen: set[str] = set()
+        if not _owned(spec, partition_id):
+            # What the partition that owns a shared window has in its result already.
+            owners = processed_features(
+                process, self.requests_of_owner(spec), collection, mask=self.mask, where=_where(spec)
+            )
+            seen = {feature.model_dump_json() for feature in owners.features}
+        requests = self.requests_of(partition_id)[spec.name]
+        return processed_features(process, requests, collection, mask=self.mask, seen=seen, where=_where(spec))
 
-    def _requests(self, partition_id: str) -> dict[str, list[PredictionRequestFeature]]:
+    def requests_of_owner(self, spec: WindowSpec) -> list[PredictionRequestFeature]:
+        """Request features, of the partition that owns a window, that it was made for."""
+        return self.requests_of(spec.group.removeprefix("group_"))[spec.name]
+
+    def requests_of(self, partition_id: str) -> dict[str, list[PredictionRequestFeature]]:
         """Request features of each window of a partition, read once."""
         if partition_id not in self._features:
             self._features[partition_id] = self.scratch.features_of(partition_id)
         return self._features[partition_id]
 
-    def _window_result(
-        self,
-        process: Any,
-        requests: list[PredictionRequestFeature],
-        collection: PredictionResultCollection,
-        spec: WindowSpec,
-        seen: set[str],
-    ) -> PredictionResultCollection:
-        """Results of a window, for every request feature that it was made for, each once."""
-        features: list[PredictionResultFeature] = []
-        where = f"window {spec.group}/{spec.name}"
-        for request in requests:
-            with foreign_code(PostprocessError, f"{_name(process)}.process_window failed", where=where):
-                result = process.process_window(request, collection.model_copy(deep=True))
-            result = _checked_collection(result, process)
-            if self.mask is not None:
-                result = self.mask.keep_features(result)
-            with foreign_code(PostprocessError, f"{_name(process)}.process_window gave what is no JSON", where=where):
-                texts = [feature.model_dump_json() for feature in result.features]
-            features += [feature for feature, text in zip(result.features, texts, strict=True) if text not in seen]
-            seen = seen | set(texts)
-        return PredictionResultCollection(type="FeatureCollection", features=features)
+
+def _owned(spec: WindowSpec, partition_id: str) -> bool:
+    return spec.group == f"group_{partition_id}"
+
+
+def _where(spec: WindowSpec) -> str:
+    return f"window {spec.group}/{spec.name}"
 
 
 def combine(scratch: PredictionScratch, components: Components, partition_ids: list[str]) -> CombineOutcome:
@@ -273,6 +272,30 @@ def combine(scratch: PredictionScratch, components: Components, partition_ids: l
         MissingStepError: If one has not been postprocessed, though it has predictions.
         PostprocessError: If the postprocessor fails.
     """
+    ready, unready = processed_partitions(scratch, partition_ids)
+    merge = components.dataset_postprocessor()
+    inputs = [path for pid in ready for path in results_of(scratch, pid, components)]
+    files = (
+        _combine_rasters(scratch, merge, inputs) if components.is_raster else _combine_vector(scratch, merge, inputs)
+    )
+    notes = [f"{pid} has no prediction and is not in the result." for pid in unready]
+    if not files:
+        notes.append(
+            f"{type(merge).__name__} makes no combined file; the results lie in {scratch.workspace.partitions}."
+        )
+    return CombineOutcome(files=tuple(files), notes=tuple(notes))
+
+
+def processed_partitions(scratch: PredictionScratch, partition_ids: list[str]) -> tuple[list[str], list[str]]:
+    """Partitions that have a result, and those that have no prediction to make one of.
+
+    Args:
+        scratch: The scratch.
+        partition_ids: The partitions.
+
+    Raises:
+        MissingStepError: If one has not been postprocessed, though it has predictions.
+    """
     ready = [pid for pid in partition_ids if is_processed(scratch, pid)]
     unready = [pid for pid in partition_ids if pid not in set(ready)]
     waiting = [pid for pid in unready if scratch.predicted((s.group, s.name) for s in scratch.windows_of(pid))]
@@ -283,76 +306,36 @@ def combine(scratch: PredictionScratch, components: Components, partition_ids: l
             where=str(scratch.workspace.root),
             fix="Call runner.postprocess() first.",
         )
-    merge = components.dataset_postprocessor()
-    inputs = [path for pid in ready for path in _results(scratch, pid, components)]
-    files = (
-        _combine_rasters(scratch, merge, inputs) if components.is_raster else _combine_vector(scratch, merge, inputs)
-    )
-    notes = [f"{pid} has no prediction and is not in the result." for pid in unready]
-    if not files:
-        notes.append(f"{_name(merge)} makes no combined file; the results lie in {scratch.workspace.partitions}.")
-    return CombineOutcome(files=tuple(files), notes=tuple(notes))
+    return ready, unready
 
 
 def _combine_rasters(scratch: PredictionScratch, merge: Any, inputs: list[Path]) -> list[Path]:
+    root = scratch.workspace.root
     with _fresh_folder(scratch.workspace.rasters) as folder:
-        with foreign_code(
-            PostprocessError, f"{_name(merge)}.process_dataset failed", where=str(scratch.workspace.root)
-        ):
-            written = merge.process_dataset(inputs, folder)
-        names = [path.name for path in _checked_files(written, merge, folder)]
+        names = [path.name for path in merged_rasters(merge, "process_dataset", inputs, folder, where=str(root))]
     return [scratch.workspace.rasters / name for name in names]
 
 
 def _combine_vector(scratch: PredictionScratch, merge: Any, inputs: list[Path]) -> list[Path]:
-    with foreign_code(PostprocessError, f"{_name(merge)}.process_dataset failed", where=str(scratch.workspace.root)):
-        combined = merge.process_dataset([read_result(path) for path in inputs])
-    write_collection(scratch.workspace.result, _checked_collection(combined, merge))
+    results = [read_result(path) for path in inputs]
+    combined = merged_features(merge, "process_dataset", results, where=str(scratch.workspace.root))
+    write_collection(scratch.workspace.result, combined)
     return [scratch.workspace.result]
 
 
-def _results(scratch: PredictionScratch, partition_id: str, components: Components) -> Iterable[Path]:
+def results_of(scratch: PredictionScratch, partition_id: str, components: Components) -> list[Path]:
+    """Files of the result of a partition.
+
+    Args:
+        scratch: The scratch.
+        partition_id: The partition.
+        components: The configured postprocessors.
+    """
     if not components.is_raster:
         path = scratch.workspace.partition_result(partition_id)
         return [path] if path.exists() else []
     folder = scratch.workspace.partition_rasters(partition_id)
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in (".tif", ".tiff"))
-
-
-def _name(component: Any) -> str:
-    return type(component).__name__
-
-
-def _checked_files(written: Any, component: Any, folder: Path) -> list[Path]:
-    if not isinstance(written, list | tuple | None):
-        raise PostprocessError(
-            f"{_name(component)} did not return a list of files.", expected="a list of paths", found=repr(written)[:200]
-        )
-    paths = [Path(str(path)) for path in written or ()]
-    bad = [path for path in paths if path.parent.resolve() != folder.resolve() or not path.is_file()]
-    if bad:
-        raise PostprocessError(
-            f"{_name(component)} returned files that it did not write to the folder it was given.",
-            expected=f"files in {folder}",
-            found=", ".join(map(str, bad[:3])),
-        )
-    return paths
-
-
-def _checked_collection(result: Any, component: Any) -> PredictionResultCollection:
-    if isinstance(result, PredictionResultCollection):  # type: ignore[misc]  # pydantic makes it a class
-        return result
-    try:
-        # Custom classes may return the equal model of another package.
-        return PredictionResultCollection.model_validate(
-            result.model_dump() if isinstance(result, BaseModel) else result
-        )
-    except ValidationError as error:
-        raise PostprocessError(
-            f"{_name(component)} did not return a feature collection.",
-            expected="a PredictionResultCollection",
-            found=type(result).__name__,
-        ) from error
 
 
 @contextlib.contextmanager

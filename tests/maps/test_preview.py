@@ -67,9 +67,9 @@ def click(view: MapView, lon: float, lat: float, kind: str = "click") -> None:
 
 
 def test_the_map_looks_at_its_layers_before_it_is_displayed(view: MapView) -> None:
-    assert view.map.center == pytest.approx([60.05, 0.05])
-    # 0.1 degrees of latitude at 60 north are 22.3 km of the map: 292 pixels at zoom 11, at 12 more than there are.
-    assert view.map.zoom == 11
+    assert view.map.center == pytest.approx([60.05, 0.05], abs=1e-4)
+    # 0.1 degrees of latitude at 60 north are 22.3 km of the map: 413 pixels at zoom 11.5, at 11.75 more than there are.
+    assert view.map.zoom == 11.5
     assert [layer.name for layer in view.map.layers] == ["OpenStreetMap", "windows (25)", "selected window"]
 
 
@@ -188,6 +188,17 @@ def test_one_output_has_three_faces(view: MapView) -> None:
     assert list(view._repr_mimebundle_(exclude={"image/png"})) == ["text/plain", list(bundle)[2]]
 
 
+def test_a_lonboard_map_has_every_outline_in_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = preview(grid(100))
+    (layer,) = view.lonboard().layers
+    assert layer.table.num_rows == 10_000
+    assert layer.get_line_color.chunk(0)[0].as_py() == [140, 140, 140]
+    monkeypatch.setitem(sys.modules, "lonboard", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'olmoearth-nb\[lonboard\]'"):
+        view.lonboard()
+    view.close()
+
+
 def test_things_without_a_place_are_refused() -> None:
     with pytest.raises(GeometryError, match="nothing to draw"):
         build_map([])
@@ -271,11 +282,10 @@ def test_a_runner_shows_what_it_has_by_now(project: Path, predicting: OlmoEarthR
 
 
 def switch_rows(view: MapView) -> list[Any]:
-    accordion = next(
-        control.widget
-        for control in view.map.controls
-        if isinstance(getattr(control, "widget", None), ipywidgets.Accordion)
+    panel = next(
+        control.widget for control in view.map.controls if isinstance(getattr(control, "widget", None), ipywidgets.VBox)
     )
+    accordion = panel.children[0]
     return list(accordion.children[0].children)
 
 

@@ -205,12 +205,17 @@ def test_layers_of_a_window_are_beside_each_other(tmp_path: Path) -> None:
     write_layer(dataset, window, "output", np.full((1, 8, 8), 2))
     labels, prediction = (LabelView(layer=name, legend=LEGEND) for name in ("label", "output"))
     figure = plot_window(dataset, window, labels=labels, prediction=prediction)
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["scene: B3, B2, B1", "label: cover", "output: cover"]
-    _, label, output = figure.axes
+    titles = ["scene: B3, B2, B1", "label: cover", "output: cover", "difference", ""]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == titles
+    _, label, output, difference, shares = figure.axes
     assert color_at(label, *place(4.5, 2.5)) == (0, 0, 250)
     assert color_at(label, *place(4.5, 6.5)) == (244, 244, 242)
     assert color_at(output, *place(4.5, 6.5)) == (0, 99, 0)
-    assert len(plot_window(dataset, other, labels=labels, prediction=prediction).axes) == 2
+    assert difference.get_xlabel() == "0% of 32 pixels agree"
+    assert color_at(difference, *place(4.5, 2.5)) == (200, 30, 60)
+    assert color_at(difference, *place(4.5, 6.5)) == (244, 244, 242)
+    assert [text.get_text() for text in shares.texts][-6:] == ["water", "100%", "–", "forest", "–", "100%"]
+    assert len(plot_window(dataset, other, labels=labels, prediction=prediction).axes) == 3
 
 
 def test_measured_labels_have_a_colour_bar(tmp_path: Path) -> None:

@@ -58,6 +58,25 @@ def test_pictures_of_a_prediction(raster_project: Path) -> None:
         runner.plot.window("nowhere")
 
 
+def test_two_things_are_compared(raster_project: Path) -> None:
+    def run(name: str) -> OlmoEarthRunPredictRunner:
+        return OlmoEarthRunPredictRunner(raster_project, raster_project.parent / name, progress=False)
+
+    runner, other = run("scratch"), run("other")
+    runner.run_pipeline(["partition", "dataset_build"])
+    with pytest.raises(MissingStepError, match=r"no prediction to compare yet.*status"):
+        runner.compare("imagery", "prediction")
+    with pytest.raises(UsageError, match=r"nothing to compare.*labels.*'prediktion'"):
+        runner.compare("imagery", "prediktion")
+    runner.run_pipeline()
+    other.run_pipeline()
+    for left, right in [("imagery", "prediction"), (runner, other), ("prediction", other.combine().files[0])]:
+        view = runner.compare(left, right)
+        assert [layer.side for layer in view.layers if layer.side] == ["left", "right"]
+        view.selected = runner.windows()["name"][0]
+        view.close()
+
+
 def test_unlabelled_pixels_are_known_from_the_window_preparer(tmp_path: Path) -> None:
     project = scenes.make_raster_project(tmp_path / "project")
     config = json.loads((project / "dataset.json").read_text())

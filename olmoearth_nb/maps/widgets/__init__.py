@@ -1,0 +1,1 @@
+"""Widgets: each an object with traits that code can read and set."""
