@@ -22,8 +22,8 @@ from olmoearth_nb.maps.imagery import ImageryView, colored, stretch_over
 from olmoearth_nb.maps.labels import LabelView
 from olmoearth_nb.maps.layers import hex_color
 from olmoearth_nb.maps.live import LiveView, png_of, widget_library
-from olmoearth_nb.maps.panels import plot_window
 from olmoearth_nb.maps.scores import confusion_shades, plot_result
+from olmoearth_nb.maps.sheet import plot_window
 from olmoearth_nb.store.dataset import imagery_layers
 
 __all__ = ["ConfusionView", "WindowPictures"]
