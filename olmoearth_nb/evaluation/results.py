@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ class TaskResult:
         table = self.table()
         if table is not None:
             parts.append(html_table(list(map(str, table.columns)), _cells(table)))
-        return "".join([*parts, *(html_table((note,), []) for note in self.notes())])
+        return "".join([*parts, *(f"<div>{html.escape(note)}</div>" for note in self.notes())])
 
 
 def _cells(table: pd.DataFrame) -> list[tuple[str, ...]]:
