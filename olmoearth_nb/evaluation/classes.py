@@ -142,13 +142,17 @@ class ClassResult(TaskResult):
         shape = (len(self.windows), size * size)
         counts = sparse.coo_array((self.cells["count"].to_numpy(), (rows, columns)), shape=shape)
 
+        whole = class_scores(self.matrix)
+
         def statistic(sums: Floats) -> Floats:
             matrices = sums.reshape(-1, size, size)
             scores = class_scores(matrices)
             total = matrices.sum(axis=(1, 2))
             right = np.trace(matrices, axis1=1, axis2=2)
             accuracy = np.divide(right, total, out=np.full(len(sums), np.nan), where=total > 0)
-            means = [_mean_defined(scores[:, SCORES.index(name)]) for name in ("iou", "f1")]
+            # A rare class that a draw misses keeps its value: a mean over fewer classes would be another number.
+            kept = np.where(np.isfinite(scores), scores, whole)
+            means = [_mean_defined(kept[:, SCORES.index(name)]) for name in ("iou", "f1")]
             return np.column_stack([accuracy, *means, scores.reshape(len(sums), -1)])
 
         # A window without a label would only make draws smaller.
@@ -246,6 +250,9 @@ class ClassResult(TaskResult):
         """
         window: Any = self.windows.loc[row]
         if self.labelled and window["labels"] > 0:
+            if window["labels"] == 1:
+                called = "right" if window["accuracy"] == 1 else f"called {self._said(row)}"
+                return f"{window['label']}, {called}; confidence {window['confidence']:.2f}"
             cells = self.cells[(self.cells["window"] == row) & (self.cells["label"] != self.cells["predicted"])]
             wrong = int(cells["count"].sum())
             if not wrong:
@@ -259,6 +266,10 @@ class ClassResult(TaskResult):
         shares = sorted(((float(window[f"predicted {name}"]), name) for name in self.classes), reverse=True)
         said = ", ".join(f"{name} {share:.0%}" for share, name in shares[:2] if share > 0)
         return f"predicted {said}; confidence {window['confidence']:.2f}"
+
+    def _said(self, row: int) -> str:
+        """What the first label of a window was predicted as."""
+        return self.classes[int(self.cells.loc[self.cells["window"] == row, "predicted"].iloc[0])]
 
 
 def _mean_defined(scores: Floats) -> Floats:

@@ -42,11 +42,13 @@ class WindowPictures:
         dataset: Their dataset.
         windows: Group and name -> window.
         labels: Which labels; none if None.
+        prediction: Which prediction; none if None.
     """
 
     dataset: Dataset
     windows: Mapping[tuple[str, str], Window]
     labels: LabelView | None = None
+    prediction: LabelView | None = None
 
     def thumbnail(self, key: tuple[str, str]) -> bytes | None:
         """A small PNG of the imagery of a window; None where it has none.
@@ -73,7 +75,7 @@ class WindowPictures:
             key: Group and name.
         """
         try:
-            return plot_window(self.dataset, self.windows[key], labels=self.labels)
+            return plot_window(self.dataset, self.windows[key], labels=self.labels, prediction=self.prediction)
         except MissingStepError:
             return None
 

@@ -1,5 +1,6 @@
 """The two workflows: order, preconditions, summaries and progress; no algorithm."""
 
+from olmoearth_nb.runners.evaluation import Evaluation, WorstWindows
 from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
 from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
 from olmoearth_nb.runners.summaries import (
@@ -16,6 +17,7 @@ from olmoearth_nb.runners.summaries import (
 
 __all__ = [
     "BuildSummary",
+    "Evaluation",
     "InferenceSummary",
     "OlmoEarthRunFineTuneRunner",
     "OlmoEarthRunPredictRunner",
@@ -26,4 +28,5 @@ __all__ = [
     "Status",
     "StepSummary",
     "TrainingSummary",
+    "WorstWindows",
 ]

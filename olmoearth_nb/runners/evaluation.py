@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.labels import LabelView
     from olmoearth_nb.maps.view import MapView
 
-__all__ = ["Evaluation", "WindowSource", "WorstWindows"]
+__all__ = ["EvaluatedWindows", "Evaluation", "WorstWindows"]
 
 # What the table of a runner says of a window and stays beside what was measured.
 _ABOUT = ("split", "task", "partition", "partitions")
@@ -37,7 +37,7 @@ _MOST_GROUPS, _MOST_RANKED = 20, 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowSource:
+class EvaluatedWindows:
     """Where the windows of an evaluation come from.
 
     Attributes:
@@ -45,14 +45,14 @@ class WindowSource:
         dataset: Their dataset.
         windows: The windows.
         table: What the runner's ``windows()`` says of them.
-        labels: Which labels to show; asked when something is drawn.
+        views: Which labels and which prediction to show; asked when something is drawn.
     """
 
     title: str
     dataset: Dataset
     windows: Sequence[Window]
     table: gpd.GeoDataFrame
-    labels: Callable[[], LabelView | None]
+    views: Callable[[], tuple[LabelView | None, LabelView | None]]
 
     def joined(self, measured: pd.DataFrame) -> gpd.GeoDataFrame:
         """Rows that were measured, with what is known of their windows.
@@ -94,7 +94,7 @@ class Evaluation:
         (0.66, '0.660 (0.579 to 0.733)')
     """
 
-    def __init__(self, measured: Measured, source: WindowSource) -> None:
+    def __init__(self, measured: Measured, source: EvaluatedWindows) -> None:
         self.metrics = measured.metrics
         self._measured = measured
         self._source = source
@@ -287,7 +287,8 @@ class Evaluation:
         from olmoearth_nb.maps.confusion import ConfusionView, WindowPictures
 
         windows = {(window.group, window.name): window for window in self._source.windows}
-        pictures = WindowPictures(dataset=self._source.dataset, windows=windows, labels=self._source.labels())
+        labels, prediction = self._source.views()
+        pictures = WindowPictures(dataset=self._source.dataset, windows=windows, labels=labels, prediction=prediction)
         return ConfusionView(self._classes, pictures)
 
     # ---- showing ---------------------------------------------------------------------------------------------
@@ -358,7 +359,7 @@ class WorstWindows:
         >>> runner.trace(runner.worst(5).names[0])  # doctest: +SKIP
     """
 
-    def __init__(self, by: str, table: gpd.GeoDataFrame, source: WindowSource) -> None:
+    def __init__(self, by: str, table: gpd.GeoDataFrame, source: EvaluatedWindows) -> None:
         self.by = by
         self.table = table
         self._source = source
@@ -391,9 +392,18 @@ class WorstWindows:
         Raises:
             MissingDependencyError: If ipywidgets is not installed.
         """
-        from olmoearth_nb.maps.widgets.browser import WindowBrowser  # type: ignore[import-not-found]
+        from olmoearth_nb.maps.widgets.browser import WindowBrowser  # type: ignore[import-not-found,unused-ignore]
+        from olmoearth_nb.maps.widgets.source import DatasetSource  # type: ignore[import-not-found,unused-ignore]
 
-        return WindowBrowser(self._source.dataset, self.windows, labels=self._source.labels())
+        labels, prediction = self._source.views()
+        source = DatasetSource(dataset=self._source.dataset, labels=labels, prediction=prediction)
+        return WindowBrowser(
+            self.table, source, color_by="value", columns=("rank", "value", "why"), caption=self._caption
+        )
+
+    @property
+    def _caption(self) -> str:
+        return f"{len(self)} windows of {self._source.title} by {self.by}, highest first"
 
     def _rows(self) -> list[tuple[str, ...]]:
         about = [name for name in ("split", "partition") if name in self.table.columns]
@@ -407,13 +417,13 @@ class WorstWindows:
         return ("", "window", *(name for name in ("split", "partition") if name in self.table.columns), self.by, "why")
 
     def __repr__(self) -> str:
-        return text_table(self._columns(), self._rows(), caption=f"{len(self)} windows of {self._source.title}")
+        return text_table(self._columns(), self._rows(), caption=self._caption)
 
     def _repr_html_(self) -> str:
-        return html_table(self._columns(), self._rows(), caption=f"{len(self)} windows of {self._source.title}")
+        return html_table(self._columns(), self._rows(), caption=self._caption)
 
 
-def _map(table: gpd.GeoDataFrame, source: WindowSource, *, by: str) -> MapView:
+def _map(table: gpd.GeoDataFrame, source: EvaluatedWindows, *, by: str) -> MapView:
     from olmoearth_nb.maps.features import windows_layer
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.pictures import imagery_layer

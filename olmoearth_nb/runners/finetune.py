@@ -28,7 +28,7 @@ from olmoearth_nb.runners.base import (
     several,
 )
 from olmoearth_nb.runners.components import Components, check_once
-from olmoearth_nb.runners.evaluation import Evaluation, WindowSource, WorstWindows
+from olmoearth_nb.runners.evaluation import EvaluatedWindows, Evaluation, WorstWindows
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
 from olmoearth_nb.runners.maps import labels_of
@@ -304,12 +304,12 @@ class OlmoEarthRunFineTuneRunner:
             progress=self.progress,
         )
         title = f"{', '.join(splits)} by {checkpoint.name}" + (f", apart from {apart_from}" if apart_from else "")
-        source = WindowSource(
+        source = EvaluatedWindows(
             title=title,
             dataset=self.scratch.dataset,
             windows=windows,
             table=table,
-            labels=lambda: labels_of(self, None),
+            views=lambda: (labels_of(self, None), None),
         )
         return Evaluation(measured, source)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from olmoearth_nb.errors import MissingStepError, UsageError
 from olmoearth_nb.runners.base import Ids
-from olmoearth_nb.runners.evaluation import Evaluation, WindowSource
+from olmoearth_nb.runners.evaluation import EvaluatedWindows, Evaluation
 from olmoearth_nb.store.windows import as_window
 from olmoearth_nb.store.workspace import OUTPUT_LAYER
 from olmoearth_nb.types import StepName
@@ -65,12 +65,15 @@ def measured(runner: OlmoEarthRunPredictRunner, ids: Ids, *, labels: bool) -> Ev
         progress=runner.progress,
     )
 
-    def view() -> LabelView:
+    def views() -> tuple[LabelView | None, LabelView]:
         from olmoearth_nb.maps.labels import LabelView
 
-        return LabelView(layer=layers[0] if labels else OUTPUT_LAYER, legend=runner.project.legend)
+        legend = runner.project.legend
+        return LabelView(layer=layers[0], legend=legend) if labels else None, LabelView(
+            layer=OUTPUT_LAYER, legend=legend
+        )
 
     table = runner.windows(pids)
     title = f"{len(pids):,} partitions" if len(pids) > 1 else pids[0]
-    source = WindowSource(title=title, dataset=scratch.dataset, windows=windows, table=table, labels=view)
+    source = EvaluatedWindows(title=title, dataset=scratch.dataset, windows=windows, table=table, views=views)
     return Evaluation(found, source)

@@ -144,6 +144,23 @@ def test_why_says_which_mistakes() -> None:
     assert result.why(2).startswith("predicted ")
 
 
+def test_why_of_a_single_label_is_what_it_was_called() -> None:
+    right, wrong = np.zeros((3, 3), int), np.zeros((3, 3), int)
+    right[0, 0], wrong[1, 2] = 1, 1
+    result = made([right, wrong], label=["water", "forest"])
+    assert result.why(0) == "water, right; confidence 0.75"
+    assert result.why(1) == "forest, called field; confidence 0.75"
+
+
+def test_a_rare_class_does_not_change_what_a_mean_is_of() -> None:
+    # One window has the only water, which is never found: draws without it are no better for that.
+    rare = [[0, 5, 0], [0, 20, 0], [0, 0, 0]]
+    common = [[0, 0, 0], [0, 25, 0], [0, 0, 0]]
+    result = made([rare] + [common] * 9)
+    assert result.mean_iou.value == pytest.approx(245 / 250 / 2)
+    assert result.mean_iou.high == pytest.approx(0.5)
+
+
 def test_ranking_leaves_out_windows_without_a_value() -> None:
     result = made([FIRST, SECOND, np.zeros((3, 3), int), SECOND])
     table = ranked(result, 10, "error")

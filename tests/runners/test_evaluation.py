@@ -190,3 +190,14 @@ def test_windows_of_a_prediction_with_labels_are_evaluated(
     assert worst.table["value"].iloc[0] == evaluation.windows["loss"].max()
     # Nothing changed for prediction, which reads no labels.
     assert len(predicting.worst(99)) > 3
+
+
+def test_the_worst_windows_are_browsed_in_their_order(trained_raster: Trained) -> None:
+    pytest.importorskip("olmoearth_nb.maps.widgets.browser")
+    worst = trained_raster.runner.worst(3)
+    browser = worst.browse()
+    browser.index = 0
+    assert browser.selected == worst.names[0]
+    browser.index = 2
+    assert browser.selected == worst.names[2]
+    browser.close()
