@@ -67,3 +67,48 @@ def add_raster_windows(dataset: Dataset) -> None:
     for index, box in enumerate(boxes):
         split = SPLITS[(index * 7 + index // 4) % 4]
         scenes.add_window(dataset, f"w{index}", box, split=split, layers=("scene", "label"))
+
+
+def _segment(classes: int) -> list[Any]:
+    return [
+        scenes._conv(16, classes, 1, last=True),
+        scenes._component("rslearn.train.tasks.segmentation.SegmentationHead"),
+    ]
+
+
+def two_tasks(*, weights: dict[str, float] | None = None) -> dict[str, Any]:
+    """Classes and a measurement of the same label."""
+    model = scenes.raster_model_config()
+    network = model["model"]["init_args"]["model"]["init_args"]
+    network["decoders"] = {
+        "segment": _segment(3),
+        "segment_height": [
+            scenes._conv(16, 1, 1, last=True),
+            scenes._component("rslearn.train.tasks.per_pixel_regression.PerPixelRegressionHead"),
+        ],
+    }
+    if weights:
+        network["loss_weights"] = weights
+    task = model["data"]["init_args"]["task"]["init_args"]
+    task["tasks"]["segment_height"] = scenes._component(
+        "rslearn.train.tasks.per_pixel_regression.PerPixelRegressionTask", nodata_value=255, metrics=["l1", "rmse"]
+    )
+    task["input_mapping"]["segment_height"] = {"label": "targets"}
+    return model
+
+
+def measuring_windows() -> dict[str, Any]:
+    """One measurement for a window of any size: the number of its class."""
+    model = scenes.vector_model_config()
+    network = model["model"]["init_args"]["model"]["init_args"]
+    network["decoder"] = [
+        scenes._component("rslearn.models.pooling_decoder.PoolingDecoder", in_channels=16, out_channels=1),
+        scenes._component("rslearn.train.tasks.regression.RegressionHead"),
+    ]
+    model["data"]["init_args"]["task"] = scenes._component(
+        "rslearn.train.tasks.regression.RegressionTask",
+        property_name="category",
+        scale_factor=0.1,
+        metrics=["l1", "rmse", "r2"],
+    )
+    return model

@@ -270,7 +270,7 @@ class _Values:
 
     def add(self, row: int, output: Any, target: Any, metadata: SampleMetadata) -> bool:
         """See :class:`Measure`."""
-        output = output.double().cpu()
+        output = output.cpu().double()  # not all devices have doubles
         if output.ndim == 3:
             output = output[0]
         inside = _inside(output, metadata)

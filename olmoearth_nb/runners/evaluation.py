@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -219,7 +220,8 @@ class Evaluation:
             names = [name for name in (*_ABOUT, "group", "name") if name in table.columns]
             raise UsageError("There is no such column.", expected=", ".join(names), found=repr(column))
         groups = table[column].astype(object).where(table[column].notna(), "none")
-        rows = {value: result.group_row(index) for value, index in table.groupby(groups, sort=True).groups.items()}
+        indices = table.groupby(groups).groups
+        rows = {value: result.group_row(indices[value]) for value in sorted(indices, key=_natural)}
         found = pd.DataFrame.from_dict(rows, orient="index")
         found.index.name = column
         return found.astype({"windows": int, "labels": int})
@@ -437,6 +439,11 @@ def _map(table: gpd.GeoDataFrame, source: EvaluatedWindows, *, by: str) -> MapVi
     # Above a picture that is on, windows are outlines; here their colours are what matters.
     below = [] if imagery is None else [replace(imagery, shown=False)]
     return build_map([replace(windows_layer(table, by=by, also=also), fill=0.6), *below])
+
+
+def _natural(value: object) -> list[tuple[int, str]]:
+    """So that partition_10 comes after partition_9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(value))]
 
 
 def _printed(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, ...]]]:

@@ -15,7 +15,7 @@ import torchmetrics.functional as tm
 import torchmetrics.functional.classification as tmc
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import Place, add_raster_windows
+from places import Place, add_raster_windows, two_tasks
 from rslearn.train.model_context import RasterImage, SampleMetadata
 from rslearn.train.tasks.per_pixel_regression import PerPixelRegressionTask
 from rslearn.train.tasks.regression import RegressionTask
@@ -221,34 +221,6 @@ def test_without_labels_there_is_entropy_and_nothing_else(raster: Place, trained
         ranked(result, 3, "loss")
     # The data module is as it was.
     assert evaluate_windows(copy.copy(loaded), windows[3:]).metrics["loss"] > 0
-
-
-def _segment(classes: int) -> list[Any]:
-    return [
-        scenes._conv(16, classes, 1, last=True),
-        scenes._component("rslearn.train.tasks.segmentation.SegmentationHead"),
-    ]
-
-
-def two_tasks(*, weights: dict[str, float] | None = None) -> dict[str, Any]:
-    """Classes and a measurement of the same label."""
-    model = scenes.raster_model_config()
-    network = model["model"]["init_args"]["model"]["init_args"]
-    network["decoders"] = {
-        "segment": _segment(3),
-        "segment_height": [
-            scenes._conv(16, 1, 1, last=True),
-            scenes._component("rslearn.train.tasks.per_pixel_regression.PerPixelRegressionHead"),
-        ],
-    }
-    if weights:
-        network["loss_weights"] = weights
-    task = model["data"]["init_args"]["task"]["init_args"]
-    task["tasks"]["segment_height"] = scenes._component(
-        "rslearn.train.tasks.per_pixel_regression.PerPixelRegressionTask", nodata_value=255, metrics=["l1", "rmse"]
-    )
-    task["input_mapping"]["segment_height"] = {"label": "targets"}
-    return model
 
 
 def test_a_model_with_two_tasks_has_a_result_for_each(place: Callable[..., Place]) -> None:

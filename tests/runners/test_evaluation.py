@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scenes
+from places import make_place, measuring_windows, two_tasks
 from rslearn.dataset import Window
 
 from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
 from olmoearth_nb.errors import MissingStepError, UsageError
-from olmoearth_nb.runners.evaluation import Evaluation
+from olmoearth_nb.maps.labels import LabelView
+from olmoearth_nb.model.evaluate import evaluate_windows
+from olmoearth_nb.runners.evaluation import EvaluatedWindows, Evaluation
+from olmoearth_nb.store.windows import WindowRow, window_frame
 
 from .conftest import Trained
 
@@ -201,3 +205,68 @@ def test_the_worst_windows_are_browsed_in_their_order(trained_raster: Trained) -
     browser.index = 2
     assert browser.selected == worst.names[2]
     browser.close()
+
+
+# ---- other tasks ------------------------------------------------------------------------------------------------
+
+
+def evaluated(folder: Path, model: dict[str, Any], dataset: dict[str, Any], *, size: int) -> Evaluation:
+    """The evaluation of an untrained model on 16 windows."""
+    here = make_place(folder, model, dataset)
+    windows = [
+        scenes.add_window(here.dataset, f"w{i}", (x, y, x + size, y + size), layers=("scene", "label"))
+        for i, (x, y) in enumerate((x, y) for x in range(0, 128, 32) for y in range(0, 128, 32))
+    ]
+    rows = [
+        WindowRow(key=(w.group, w.name), projection=w.projection, bounds=w.bounds, time_range=None) for w in windows
+    ]
+    source = EvaluatedWindows(
+        title="all",
+        dataset=here.dataset,
+        windows=windows,
+        table=window_frame(rows, []),
+        views=lambda: (LabelView(layer="label"), None),
+    )
+    return Evaluation(evaluate_windows(here.load(), windows), source)
+
+
+def test_each_task_of_a_model_has_an_evaluation(tmp_path: Path) -> None:
+    evaluation = evaluated(tmp_path, two_tasks(), scenes.raster_dataset_config(), size=32)
+    assert list(evaluation.tasks) == ["segment", "segment_height"]
+    with pytest.raises(UsageError, match=r"several tasks.*evaluation\['segment'\]"):
+        evaluation.plot()
+    with pytest.raises(UsageError, match="no such task"):
+        evaluation["height"]
+    assert evaluation["segment"].accuracy.value == pytest.approx(evaluation.metrics["segment/accuracy"], abs=1e-6)
+    errors = evaluation["segment_height"].errors
+    assert errors["mae"].value == pytest.approx(evaluation.metrics["segment_height/l1"], rel=1e-5)
+    assert errors["mae"].low < errors["mae"].value < errors["mae"].high
+    assert {"segment/error", "segment_height/bias"} <= set(evaluation.windows.columns)
+    html = evaluation._repr_html_()
+    assert html.count("data:image/png") == 2
+    assert "per-pixel regression" in repr(evaluation)
+    worst = evaluation["segment_height"].worst(2, by="error")
+    assert "on average of 1,024" in worst.table["why"].iloc[0]
+    with pytest.raises(UsageError, match="has no entropy"):
+        evaluation["segment_height"].worst(2, by="entropy")
+    with pytest.raises(UsageError, match="has no classes"):
+        evaluation["segment_height"].explore()
+
+
+def test_measurements_of_windows(tmp_path: Path) -> None:
+    evaluation = evaluated(tmp_path, measuring_windows(), scenes.vector_dataset_config(), size=4)
+    (name,) = evaluation.tasks
+    assert name == "category"
+    errors = evaluation.errors
+    for ours, theirs in (("mae", "l1"), ("rmse", "rmse"), ("r2", "r2")):
+        assert errors[ours].value == pytest.approx(evaluation.metrics[theirs], rel=1e-4)
+    table = evaluation.windows.set_index("name")
+    corners = [(x, y) for x in range(0, 128, 32) for y in range(0, 128, 32)]
+    assert table["label"].to_dict() == pytest.approx(
+        {f"w{i}": float(scenes.class_map()[y, x]) for i, (x, y) in enumerate(corners)}
+    )
+    assert (table["error"] == abs(table["predicted"] - table["label"])).all()
+    view = evaluation.map()
+    assert view.layers[-1].key.title == "error"
+    view.close()
+    assert len(evaluation.plot().axes) == 2
