@@ -66,7 +66,7 @@ class ClassResult(TaskResult):
 
     Attributes:
         classes: Their names.
-        cells: ``window`` (row of ``windows``), ``label``, ``predicted`` (indices of classes), ``count``.
+        cells: ``window`` (row of ``windows``), ``label``, ``predicted`` (indices of classes), ``count``; by window.
         scores: :data:`SCORES` by torchmetrics, one row a class; NaN where not defined, see :func:`class_scores`.
         calibration: Confidence and accuracy.
     """
@@ -87,7 +87,10 @@ class ClassResult(TaskResult):
         Args:
             rows: Labels of rows of ``windows``.
         """
-        chosen = self.cells[self.cells["window"].isin(rows)]
+        # They lie together: looking through all of them would be slow for many small groups.
+        window = self.cells["window"].to_numpy()
+        ends = zip(np.searchsorted(window, rows), np.searchsorted(window, rows, side="right"), strict=True)
+        chosen = self.cells.iloc[np.concatenate([np.arange(0), *(np.arange(*pair) for pair in ends)])]
         matrix = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
         np.add.at(matrix, (chosen["label"].to_numpy(), chosen["predicted"].to_numpy()), chosen["count"].to_numpy())
         return matrix
