@@ -22,10 +22,11 @@ from olmoearth_nb.legend import Legend
 from olmoearth_nb.model.batches import batches, window_order
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.losses import sample_losses, watch_heads
-from olmoearth_nb.model.measures import class_names, kind_of, measure_of
+from olmoearth_nb.model.measures import class_names, measure_of
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missing_input
 from olmoearth_nb.model.splits import no_windows, split_windows
+from olmoearth_nb.model.tasks import kind_of
 from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.store.dataset import open_dataset
 

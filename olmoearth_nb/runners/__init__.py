@@ -1,6 +1,6 @@
 """The two workflows: order, preconditions, summaries and progress; no algorithm."""
 
-from olmoearth_nb.runners.evaluation import Evaluation, WorstWindows
+from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
 from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
 from olmoearth_nb.runners.summaries import (
@@ -14,6 +14,7 @@ from olmoearth_nb.runners.summaries import (
     StepSummary,
     TrainingSummary,
 )
+from olmoearth_nb.runners.worst import WorstWindows
 
 __all__ = [
     "BuildSummary",

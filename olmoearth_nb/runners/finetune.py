@@ -25,13 +25,12 @@ from olmoearth_nb.runners.base import (
     pick_steps,
     raise_if_failed,
     scratch_folder,
-    several,
 )
 from olmoearth_nb.runners.components import Components, check_once
-from olmoearth_nb.runners.evaluation import EvaluatedWindows, Evaluation, WorstWindows
+from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
-from olmoearth_nb.runners.maps import labels_of
+from olmoearth_nb.runners.measuring import measured_splits
 from olmoearth_nb.runners.plots import FineTunePlots
 from olmoearth_nb.runners.summaries import (
     STALE,
@@ -42,6 +41,7 @@ from olmoearth_nb.runners.summaries import (
     TrainingSummary,
     progress_state,
 )
+from olmoearth_nb.runners.worst import WorstWindows
 from olmoearth_nb.store.dataset import imagery_layers
 from olmoearth_nb.store.label_layer import LabelWriter
 from olmoearth_nb.store.materialize import BuildOptions, build_windows
@@ -289,29 +289,7 @@ class OlmoEarthRunFineTuneRunner:
         Raises:
             MissingStepError: If there is no checkpoint, or no window of the split.
         """
-        from olmoearth_nb.model.evaluate import evaluate_windows
-
-        checkpoint = self._best_checkpoint()
-        splits = [one.value for one in DataSplitType] if split is None else several(split, what="splits")
-        table = self._measurable(splits, apart_from)
-        keys = set(zip(table["group"], table["name"], strict=True))
-        windows = [window for window in self.scratch.windows() if (window.group, window.name) in keys]
-        measured = evaluate_windows(
-            self._model(checkpoint),
-            windows,
-            split="val" if splits == ["val"] else "test",
-            legend=self.project.legend,
-            progress=self.progress,
-        )
-        title = f"{', '.join(splits)} by {checkpoint.name}" + (f", apart from {apart_from}" if apart_from else "")
-        source = EvaluatedWindows(
-            title=title,
-            dataset=self.scratch.dataset,
-            windows=windows,
-            table=table,
-            views=lambda: (labels_of(self, None), None),
-        )
-        return Evaluation(measured, source)
+        return measured_splits(self, split, apart_from=apart_from)
 
     def worst(self, n: int = 10, *, by: str = "loss", split: str | Sequence[str] | None = "test") -> WorstWindows:
         """The windows of a split that the best checkpoint does worst on, or is least sure of.
@@ -442,19 +420,16 @@ class OlmoEarthRunFineTuneRunner:
             states[train] = "partly (not finished)"
         return Status(states)
 
-    # ---- inner -----------------------------------------------------------------------------------------------
+    def model(self) -> LoadedModel:
+        """The model with its best checkpoint.
 
-    def _best_checkpoint(self) -> Path:
-        training = self.training()
-        if training is None or training.best_checkpoint is None:
-            raise MissingStepError(
-                "There is no checkpoint yet.", where=str(self.workspace.trainer), fix="Call runner.fine_tune() first."
-            )
-        return training.best_checkpoint
-
-    def _model(self, checkpoint: Path) -> LoadedModel:
+        Raises:
+            MissingStepError: If there is no checkpoint.
+            ModelError: If the model can't be loaded.
+        """
         from olmoearth_nb.model.load import load_model
 
+        checkpoint = self.best_checkpoint()
         with importable_from(self.project.search_path):
             return load_model(
                 self.project.model_config_path,
@@ -464,20 +439,20 @@ class OlmoEarthRunFineTuneRunner:
                 precision=self.precision,
             )
 
-    def _measurable(self, splits: Sequence[str], apart_from: str | None) -> gpd.GeoDataFrame:
-        """The windows of some splits that have their imagery."""
-        table = self.windows()
-        chosen = table[table["split"].isin(splits) & (table["state"] == "built")]
-        if apart_from is not None:
-            covered = gpd.sjoin(_centres(chosen), table[table["split"] == apart_from], predicate="within")
-            chosen = chosen.drop(covered.index.unique())
-        if not len(chosen):
+    def best_checkpoint(self) -> Path:
+        """What the training found best.
+
+        Raises:
+            MissingStepError: If there is none.
+        """
+        training = self.training()
+        if training is None or training.best_checkpoint is None:
             raise MissingStepError(
-                f"There is no window of the split {', '.join(map(repr, splits))} with imagery.",
-                where=str(self.workspace.dataset),
-                found=", ".join(f"{count} {name}" for name, count in Counter(table["split"]).items()) or "no windows",
+                "There is no checkpoint yet.", where=str(self.workspace.trainer), fix="Call runner.fine_tune() first."
             )
-        return chosen
+        return training.best_checkpoint
+
+    # ---- inner -----------------------------------------------------------------------------------------------
 
     def _variables(self) -> Mapping[str, str]:
         from olmoearth_nb.model.load import template_variables
@@ -515,10 +490,3 @@ def _training_summary(result: TrainingResult, seconds: float) -> TrainingSummary
         best_score=result.best_score,
         history=tuple(result.history),
     )
-
-
-def _centres(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    # The middle of the corners' box in degrees is the middle of the window to far less than a pixel.
-    bounds = table.bounds
-    x, y = (bounds["minx"] + bounds["maxx"]) / 2, (bounds["miny"] + bounds["maxy"]) / 2
-    return gpd.GeoDataFrame(index=table.index, geometry=gpd.points_from_xy(x, y), crs=table.crs)

@@ -40,9 +40,9 @@ from olmoearth_nb.runners.base import (
     window_filter,
 )
 from olmoearth_nb.runners.components import Components, check_once
-from olmoearth_nb.runners.evaluation import Evaluation, WorstWindows
+from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.frames import prediction_frame
-from olmoearth_nb.runners.measuring import measured
+from olmoearth_nb.runners.measuring import measured_partitions
 from olmoearth_nb.runners.plots import PredictPlots
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.summaries import (
@@ -56,6 +56,7 @@ from olmoearth_nb.runners.summaries import (
     StepSummary,
     progress_state,
 )
+from olmoearth_nb.runners.worst import WorstWindows
 from olmoearth_nb.store.dataset import imagery_layers
 from olmoearth_nb.store.materialize import BuildOptions, build_windows
 from olmoearth_nb.store.windows import as_window, completed_layers, update_failures
@@ -576,7 +577,7 @@ class OlmoEarthRunPredictRunner:
             MissingStepError: If no window has been built.
             UsageError: If no window has labels.
         """
-        return measured(self, ids, labels=True)
+        return measured_partitions(self, ids, labels=True)
 
     def worst(self, n: int = 10, *, by: str = "entropy", ids: Ids = None) -> WorstWindows:
         """The windows that the model is least sure of, or, where there are labels, does worst on.
@@ -592,7 +593,7 @@ class OlmoEarthRunPredictRunner:
             UsageError: If there are no labels, or the task has no such value.
         """
         check_criterion(n, by)
-        return measured(self, ids, labels=by != "entropy").worst(n, by=by)
+        return measured_partitions(self, ids, labels=by != "entropy").worst(n, by=by)
 
     # ---- inner -----------------------------------------------------------------------------------------------
 

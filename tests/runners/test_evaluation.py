@@ -15,7 +15,8 @@ from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
 from olmoearth_nb.errors import MissingStepError, UsageError
 from olmoearth_nb.maps.labels import LabelView
 from olmoearth_nb.model.evaluate import evaluate_windows
-from olmoearth_nb.runners.evaluation import EvaluatedWindows, Evaluation
+from olmoearth_nb.runners.evaluation import Evaluation
+from olmoearth_nb.runners.worst import EvaluatedWindows
 from olmoearth_nb.store.windows import WindowRow, window_frame
 
 from .conftest import Trained
