@@ -510,24 +510,6 @@ class OlmoEarthRunPredictRunner:
 
         return comparison(self, left, right, view=ImageryView(bands=bands))
 
-    def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
-        """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
-
-        Args:
-            left: ``imagery``, ``labels``, ``prediction`` or ``confidence`` of this runner, another runner (its
-                prediction), or anything that :func:`olmoearth_nb.preview` shows, a GeoTIFF, say.
-            right: The same.
-            bands: Names of the bands of imagery; natural colours if None.
-
-        Raises:
-            UsageError: If a word or a band is not known.
-            MissingStepError: If what it means does not exist yet.
-        """
-        from olmoearth_nb.maps.imagery import ImageryView
-        from olmoearth_nb.runners.maps import comparison
-
-        return comparison(self, left, right, view=ImageryView(bands=bands))
-
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""
         scratch, workspace = self.scratch, self.workspace
