@@ -56,7 +56,7 @@ def lab(server: Server, chromium: BrowserContext, request: pytest.FixtureRequest
     page = chromium.new_page()
     lab = Lab(server, page, name)
     yield lab
-    page.screenshot(path=SCREENSHOTS / f"{name}-end.png")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
     errors = list(lab.errors)
     page.close()
     lab.end()

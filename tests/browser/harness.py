@@ -357,11 +357,25 @@ class Notebook:
         Returns:
             Shape (H, W, 3).
         """
-        png = of.screenshot() if of is not None else self.page.screenshot()
+        png = self._png_of(of) if of is not None else self.page.screenshot()
         if name:
             SCREENSHOTS.mkdir(exist_ok=True)
             (SCREENSHOTS / f"{self.lab.name}-{name}.png").write_bytes(png)
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+    def _png_of(self, element: Locator) -> bytes:
+        # The browser draws elements on whole pixels; playwright's own screenshot of one may begin a pixel before.
+        element.scroll_into_view_if_needed()
+        box = element.bounding_box()
+        assert box is not None
+        return self.page.screenshot(
+            clip={
+                "x": round(box["x"]),
+                "y": round(box["y"]),
+                "width": round(box["width"]),
+                "height": round(box["height"]),
+            }
+        )
 
 
 class ScreenMap:
@@ -381,12 +395,11 @@ class ScreenMap:
 
     def settle(self) -> None:
         """Waits until pictures are loaded and two screenshots are the same."""
-        self.element.scroll_into_view_if_needed()
-        before = self.element.screenshot()
+        before = self.notebook.shot(of=self.element)
         for _ in range(40):
             self.page.wait_for_timeout(150)
-            now = self.element.screenshot()
-            if now == before:
+            now = self.notebook.shot(of=self.element)
+            if np.array_equal(now, before):
                 return
             before = now
         raise AssertionError("The map does not come to rest.")
