@@ -22,7 +22,7 @@ from olmoearth_nb.maps.series import Series, read_series
 from olmoearth_nb.maps.style import ClassColors, Coloring, category_name, class_value, coloring_of
 from olmoearth_nb.store.dataset import imagery_layers
 
-__all__ = ["Difference", "SharesRow", "ValueLayer", "WindowDetail", "read_detail"]
+__all__ = ["Difference", "SharesRow", "ValueLayer", "WindowDetail", "read_detail", "read_values"]
 
 Plane = npt.NDArray[np.float32]
 
@@ -259,6 +259,26 @@ def read_detail(
         label=_read(dataset, window, labels),
         prediction=predicted,
         confidence=sure,
+    )
+
+
+def read_values(
+    dataset: Dataset, window: Window, *, labels: LabelView | None = None, prediction: LabelView | None = None
+) -> WindowDetail:
+    """Reads label and prediction of a window without its imagery.
+
+    Args:
+        dataset: The dataset of the window.
+        window: The window.
+        labels: Which labels; none if None.
+        prediction: Which prediction; none if None.
+
+    Raises:
+        UsageError: If there is no such layer or band.
+        StorageError: If something can't be read.
+    """
+    return WindowDetail(
+        window=window, label=_read(dataset, window, labels), prediction=_read(dataset, window, prediction)
     )
 
 

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
+    from olmoearth_nb.maps.widgets.browser import WindowBrowser
     from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
 
@@ -509,6 +510,27 @@ class OlmoEarthRunPredictRunner:
         from olmoearth_nb.runners.maps import comparison
 
         return comparison(self, left, right, view=ImageryView(bands=bands))
+
+    def browse(
+        self, ids: Ids = None, *, color_by: str | None = None, bands: str | Sequence[str] | None = None
+    ) -> WindowBrowser:
+        """The windows one by one, on a map, in a table and in detail: ``browser.selected``, ``browser.state``.
+
+        Args:
+            ids: One partition id, several, or None for all.
+            color_by: Column of ``runner.windows()`` to colour windows by; ``state`` if None.
+            bands: Names of the bands of the first layer of imagery; all layers in natural colours if None.
+
+        Raises:
+            MissingStepError: If ``partition()`` has not been run.
+            MissingDependencyError: If leafmap is not installed.
+            UsageError: If there is no such partition or column.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.browsing import prediction_browser
+
+        view = None if bands is None else ImageryView(bands=bands)
+        return prediction_browser(self, ids, color_by=color_by, view=view)
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""
