@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
     from olmoearth_nb.maps.widgets.browser import WindowBrowser
+    from olmoearth_nb.maps.widgets.explorer import PartitionExplorer
     from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
 
@@ -77,6 +78,10 @@ STEPS = (
     StepName.POSTPROCESS,
     StepName.COMBINE,
 )
+
+
+# Partitions and windows: planning and drawing so many takes ten seconds, longer than people wait for a slider.
+_MOST_SHOWN = (20_000, 150_000)
 
 
 class OlmoEarthRunPredictRunner:
@@ -474,6 +479,25 @@ class OlmoEarthRunPredictRunner:
         from olmoearth_nb.runners.maps import prediction_layers
 
         return prediction_layers(self, None, color_by=None, view=view or ImageryView())
+
+    def explore_partitions(self) -> PartitionExplorer:
+        """Settings of both stages of partitioning, with what they lead to on a map and in numbers; nothing is written.
+
+        It starts from what ``olmoearth_run.yaml`` says; ``save()`` or its button writes the choice there.
+
+        Raises:
+            ConfigError: If ``partition_strategies`` are missing or wrong.
+            InputFileError: If the request is wrong.
+            MissingDependencyError: If leafmap is not installed.
+        """
+        from olmoearth_nb.maps.widgets.explorer import PartitionExplorer
+
+        request, mask = read_request(self.scratch.request_path), self._mask()
+
+        def planned(strategies: PartitionStrategies) -> Plan:
+            return self._plan(request, mask, strategies, max_partitions=_MOST_SHOWN[0], max_windows=_MOST_SHOWN[1])
+
+        return PartitionExplorer(self.project, request, planned)
 
     def explore_postprocessing(self, stage: str = "partition", *, partition: str | None = None) -> PostprocessingView:
         """A stage of postprocessing before and after, to try other settings on: nothing in the scratch changes.
