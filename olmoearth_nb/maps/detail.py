@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import rasterio.features
 import shapely
 from rslearn.config import LayerType
@@ -305,6 +306,14 @@ def _confidence(dataset: Dataset, window: Window, view: LabelView, predicted: Va
         return WindowLabels(band, pixels, predicted.found.shapes, ())
     for name in [one.confidence_property_name for one in fields if one.confidence_property_name]:
         found = read_labels(dataset, window, LabelView(layer=view.layer, name=name))
-        if any(category_name(value) != "none" for value in found.values):
-            return found
+        confidences = tuple(_highest(value) for value in found.values)
+        if np.isfinite(confidences).any():
+            return replace(found, values=confidences)
     return None
+
+
+def _highest(value: object) -> float:
+    """A confidence as a number; of the probabilities of all classes, the highest. NaN if it is none."""
+    cells = value if isinstance(value, list | tuple | np.ndarray) else [value]
+    numbers = pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce")
+    return float(numbers.max())

@@ -199,7 +199,7 @@ def _panels(detail: WindowDetail) -> list[_Panel]:
 def _image_panel(window: Window, series: Series) -> _Panel:
     # A strip of thumbnails says what each image is.
     first = series.steps[min(series.view.time_step, len(series.steps) - 1)] if series.steps else None
-    caption = "" if first is None else _caption(first, 28)
+    caption = "" if first is None else _caption(first, 26)
 
     def draw(ax: Axes) -> None:
         if first is not None:
@@ -255,6 +255,7 @@ def _draw_strip(plan: SheetPlan, series: Series, place: Callable[..., Axes], top
         y = top + _TITLE + row * (plan.thumbnail_tall + _CAPTION)
         ax = place(x, y, plan.thumbnail, plan.thumbnail_tall)
         _draw_panel(ax, _Panel("", _caption(step, 12) or f"image {number}", _image_painter(plan, series, step)))
+        ax.xaxis.label.set_fontsize(6.5)
         if number == 0:
             title = f"{series.layer}: {len(series.steps)}{left_out} images"
             ax.set_title(plain(title), fontsize=8.5, loc="left", pad=3)
@@ -277,7 +278,8 @@ def _draw_shares(ax: Axes, rows: Sequence[SharesRow], detail: WindowDetail) -> N
     wide, tall = (size / 72 for size in _points(ax))
     ax.set(xlim=(0, wide), ylim=(tall, 0))
     names = ["label", "prediction"] if len(detail.values) == 2 else ["share"]
-    columns = [wide - 0.06 - 0.62 * place for place in reversed(range(len(names)))]
+    heads = ["label", "pred."] if len(detail.values) == 2 else ["share"]
+    columns = [wide - 0.06 - 0.42 * place for place in reversed(range(len(names)))]
     start = 0.66 if len(names) == 2 else 0.0
     y = _TITLE + _ROW / 2
     for place, name in enumerate(names):
@@ -289,13 +291,13 @@ def _draw_shares(ax: Axes, rows: Sequence[SharesRow], detail: WindowDetail) -> N
             ax.add_patch(Rectangle((x, y - 0.05), length, 0.1, facecolor=unit(row.color), edgecolor="none"))
             x += length
         y += _ROW
-    for name, right in zip(names, columns, strict=True):
+    for name, right in zip(heads, columns, strict=True):
         ax.text(right, y if start else 0.12, name, fontsize=7.5, color=_GREY, ha="right", va="center")
     y += _ROW if start else 0.0
-    letters = int((columns[0] - 0.58) / 0.06)
+    letters = int((columns[0] - 0.5) / 0.06)
     for row in rows:
         ax.add_patch(Rectangle((0, y - 0.05), 0.13, 0.1, facecolor=unit(row.color), edgecolor=_GREY, linewidth=0.4))
-        ax.text(0.19, y, plain(_cut(row.label, letters)), fontsize=7.5, va="center")
+        ax.text(0.19, y, plain(_shortened(row.label, letters)), fontsize=7.5, va="center")
         for share, right in zip(row.shares, columns, strict=True):
             ax.text(right, y, _percent(share), fontsize=7.5, ha="right", va="center")
         y += _ROW
@@ -340,6 +342,11 @@ def _cut(text: str, letters: int) -> str:
         return text
     head = (letters - 1) // 2
     return f"{text[:head]}…{text[head + 1 - letters :]}"
+
+
+def _shortened(text: str, letters: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _percent(share: float) -> str:

@@ -82,7 +82,7 @@ def test_window_browser(lab: Lab) -> None:
     notebook.page.keyboard.press("j")
     expect(output).to_contain_text("0 of 16 windows")
     output.get_by_placeholder("search").fill("")
-    expect(output).to_contain_text("16 windows")
+    # Two filters at once, which the kernel may get in two threads.
     output.locator("select").nth(0).select_option(label="partition_2 (8)")
     expect(output).to_contain_text("8 of 16 windows")
     seen.settle()

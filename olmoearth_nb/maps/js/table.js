@@ -31,7 +31,12 @@ function render({ model, el }) {
   function drawHead() {
     head.replaceChildren();
     const columns = model.get("columns");
-    box.style.setProperty("--columns", `minmax(9em, 2.2fr) repeat(${columns.length - 1}, minmax(4.5em, 1fr))`);
+    // As wide as what is in them, within bounds.
+    const widths = columns.map((name, place) => {
+      const longest = Math.max(name.length, ...model.get("rows").map((cells) => cells[place].length));
+      return `minmax(0, ${Math.min(Math.max(longest, 4), 22) + (place === 0 ? 2 : 0)}fr)`;
+    });
+    box.style.setProperty("--columns", widths.join(" "));
     columns.forEach((name, place) => {
       const sorted = model.get("sorted_by") === name ? (model.get("descending") ? " ▾" : " ▴") : "";
       const cell = node("div", "olmoearth-table-cell", name + sorted);
@@ -124,9 +129,9 @@ function render({ model, el }) {
   function onClick(event) {
     const around = el.closest(".olmoearth-browser");
     if (!around?.contains(event.target) || event.target.closest(TYPED_INTO)) return;
-    requestAnimationFrame(() => {
-      if (!around.contains(document.activeElement)) box.focus({ preventScroll: true });
-    });
+    const take = () => around.contains(document.activeElement) || box.focus({ preventScroll: true });
+    take();
+    requestAnimationFrame(take); // in case the notebook took them meanwhile
   }
 
   body.addEventListener("click", (event) => {

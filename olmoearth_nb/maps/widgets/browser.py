@@ -105,7 +105,7 @@ class WindowBrowser(LiveView):
             options = {field: self._windows.options(field) for field in _FILTERS if field != "text"}
             self._bar = FilterBar(options, self._on_filter, self._on_classes)
             self._table = Table(self._shown.columns, self._shown.cells, self._on_table)
-            self._pane = DetailPane(self.step)
+            self._pane = DetailPane(self._on_step)
             self.root = self._arranged()
         self.map.on_select(self._on_map)
 
@@ -288,10 +288,17 @@ class WindowBrowser(LiveView):
 
     def _on_table(self, message: Mapping[str, Any]) -> None:
         with self.guarded():
-            if message.get("kind") == "pick" and 0 <= int(message["row"]) < len(self._shown):
-                self.index = int(message["row"])
-            elif message.get("kind") == "sort":
-                self._sort(str(message["column"]))
+            match message:
+                case {"kind": "pick", "row": int(row)} if 0 <= row < len(self._shown):
+                    self.index = row
+                case {"kind": "sort", "column": str(column)}:
+                    self._sort(column)
+                case {"kind": "rows", "first": int(first)}:
+                    self._table.scroll_to(first)
+
+    def _on_step(self, by: int) -> None:
+        with self.guarded():
+            self.step(by)
 
     def _sort(self, column: str) -> None:
         self._shown.sort(column)

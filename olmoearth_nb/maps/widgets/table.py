@@ -82,6 +82,15 @@ class Table(anywidget.AnyWidget):
             if not self.first <= current < self.first + len(self.rows) and current >= 0:
                 self._load(current)
 
+    def scroll_to(self, row: int) -> None:
+        """Gets the rows from this one on.
+
+        Args:
+            row: The first one that is seen.
+        """
+        with self.hold_sync():
+            self._load(min(max(row, 0), self.total) + _PAGE // 4)
+
     def _load(self, row: int) -> None:
         first = max(0, min(row - _PAGE // 2, self.total - _PAGE))
         self.rows, self.colors = self._cells(first, min(first + _PAGE, self.total))
@@ -89,11 +98,7 @@ class Table(anywidget.AnyWidget):
 
     def _on_message(self, _widget: Any, content: Mapping[str, Any], _buffers: Any) -> None:
         try:
-            if content.get("kind") == "rows":
-                with self.hold_sync():
-                    self._load(min(max(int(content["first"]), 0), self.total) + _PAGE // 4)
-            else:
-                self._serve(content)
+            self._serve(content)
         finally:
             self.served += 1
 

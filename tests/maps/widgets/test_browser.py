@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -334,6 +335,31 @@ def test_names_of_several_groups_are_told_apart_also_when_filtered(made: Made) -
     browser.state = "failed"
     assert browser.selected == browser.map.selected == "other/w00"
     browser.close()
+
+
+def test_callbacks_of_two_threads_do_not_mix(browser: WindowBrowser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JupyterLab has messages of widgets handled by several threads of the kernel."""
+    browser._bar._text.value = "nowhere"
+    assert browser.selected is None
+    show = browser.map.show
+
+    def slowly(layers: Any) -> None:
+        show(layers)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(browser.map, "show", slowly)
+    pickers = browser._bar._pickers
+    threads = [
+        threading.Thread(target=setattr, args=(widget, "value", value))
+        for widget, value in [(browser._bar._text, ""), (pickers["partition"], "partition_2")]
+    ]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert (browser.partition, browser.selected, len(browser.names)) == ("partition_2", "w10", 8)
+    consistent(browser)
 
 
 NAMES = [f"w{y}{x}" for y in range(4) for x in range(4)]
