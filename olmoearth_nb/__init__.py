@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.labels.annotations import make_annotations
     from olmoearth_nb.legend import Legend
     from olmoearth_nb.maps.preview import preview
+    from olmoearth_nb.maps.widgets.drawer import draw_request
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
     from olmoearth_nb.store.materialize import BuildOptions
 
@@ -27,6 +28,7 @@ _HOMES = {
     "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners",
     "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
     "Project": "olmoearth_nb.config",
+    "draw_request": "olmoearth_nb.maps.widgets.drawer",
     "make_annotations": "olmoearth_nb.labels.annotations",
     "preview": "olmoearth_nb.maps.preview",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "OlmoEarthRunPredictRunner",
     "Project",
     "__version__",
+    "draw_request",
     "make_annotations",
     "preview",
 ]

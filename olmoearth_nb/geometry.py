@@ -39,6 +39,7 @@ __all__ = [
     "Coordinates",
     "Shapes",
     "antimeridian_sides",
+    "equal_area",
     "footprints_touching",
     "grid_indices",
     "jumps_antimeridian",
@@ -231,6 +232,21 @@ def _touching_in_pixels(
         asking = shape_array([shape_of(geometry) for geometry in there])
         touched[np.unique(tree.query(asking, predicate="intersects")[1])] = True
     return touched
+
+
+def equal_area(shapes: Shapes) -> Shapes:
+    """Geometries in metres of a projection that keeps areas: cylindrical, on the ellipsoid, beyond 180° too.
+
+    Args:
+        shapes: Geometries in degrees.
+    """
+    return transformed(shapes, lambda xy: np.column_stack(_equal_area().transform(xy[:, 0], xy[:, 1])))
+
+
+@functools.cache
+def _equal_area() -> pyproj.Transformer:
+    # EPSG:6933, but without wrapping at 180°.
+    return pyproj.Transformer.from_crs("EPSG:4326", "+proj=cea +lat_ts=30 +datum=WGS84 +over", always_xy=True)
 
 
 def _eastwards(shapes: Shapes, degrees: float) -> Shapes:

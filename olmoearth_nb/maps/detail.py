@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import rasterio.features
 import shapely
 from rslearn.config import LayerType
@@ -22,7 +23,7 @@ from olmoearth_nb.maps.series import Series, read_series
 from olmoearth_nb.maps.style import ClassColors, Coloring, category_name, class_value, coloring_of
 from olmoearth_nb.store.dataset import imagery_layers
 
-__all__ = ["Difference", "SharesRow", "ValueLayer", "WindowDetail", "read_detail"]
+__all__ = ["Difference", "SharesRow", "ValueLayer", "WindowDetail", "read_detail", "read_values"]
 
 Plane = npt.NDArray[np.float32]
 
@@ -262,6 +263,26 @@ def read_detail(
     )
 
 
+def read_values(
+    dataset: Dataset, window: Window, *, labels: LabelView | None = None, prediction: LabelView | None = None
+) -> WindowDetail:
+    """Reads label and prediction of a window without its imagery.
+
+    Args:
+        dataset: The dataset of the window.
+        window: The window.
+        labels: Which labels; none if None.
+        prediction: Which prediction; none if None.
+
+    Raises:
+        UsageError: If there is no such layer or band.
+        StorageError: If something can't be read.
+    """
+    return WindowDetail(
+        window=window, label=_read(dataset, window, labels), prediction=_read(dataset, window, prediction)
+    )
+
+
 def _read(dataset: Dataset, window: Window, view: LabelView | None) -> ValueLayer | None:
     if view is None or not window.is_layer_completed(view.layer):
         return None
@@ -285,6 +306,14 @@ def _confidence(dataset: Dataset, window: Window, view: LabelView, predicted: Va
         return WindowLabels(band, pixels, predicted.found.shapes, ())
     for name in [one.confidence_property_name for one in fields if one.confidence_property_name]:
         found = read_labels(dataset, window, LabelView(layer=view.layer, name=name))
-        if any(category_name(value) != "none" for value in found.values):
-            return found
+        confidences = tuple(_highest(value) for value in found.values)
+        if np.isfinite(confidences).any():
+            return replace(found, values=confidences)
     return None
+
+
+def _highest(value: object) -> float:
+    """A confidence as a number; of the probabilities of all classes, the highest. NaN if it is none."""
+    cells = value if isinstance(value, list | tuple | np.ndarray) else [value]
+    numbers = pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce")
+    return float(numbers.max())

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import html
 import importlib
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,9 @@ from olmoearth_nb.errors import MissingDependencyError, OlmoEarthError, UsageErr
 __all__ = ["LiveView", "png_of", "widget_library"]
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+# JupyterLab 4.4 and later have messages of widgets handled by several threads of the kernel: a second filter arrives
+# while the first one is at work. One lock for all, since views call each other.
+_ONE_AT_A_TIME = threading.RLock()
 _ERROR = "color:#b00020;white-space:pre-wrap;margin:2px 0"
 
 
@@ -95,16 +99,19 @@ class LiveView(traitlets.HasTraits):
     def guarded(self, *, anew: bool = True) -> Iterator[None]:
         """Shows what is raised inside under the widget: in a callback nobody else would see it.
 
+        Callbacks are run one after the other, of whatever view they are.
+
         Args:
             anew: Take away first what was shown before.
         """
-        if anew:
-            self.say("")
-        try:
-            with foreign_code(UsageError, "A callback failed"):
-                yield
-        except OlmoEarthError as error:
-            self.say(str(error), error=True)
+        with _ONE_AT_A_TIME:
+            if anew:
+                self.say("")
+            try:
+                with foreign_code(UsageError, "A callback failed"):
+                    yield
+            except OlmoEarthError as error:
+                self.say(str(error), error=True)
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Writes a line under the widget.

@@ -124,6 +124,8 @@ class LeafletMap:
     """
 
     def __init__(self, libraries: Libraries, bounds: Bounds, height: int) -> None:
+        from olmoearth_nb.maps.panel import PanelManners
+
         self._libraries = libraries
         self._bounds, self._width, self._height = bounds, float(USUAL_WIDTH), height
         centre, zoom = centre_and_zoom(bounds, self._width, height)
@@ -146,6 +148,7 @@ class LeafletMap:
         self.map.observe(self._fit_to_screen, ["left", "right"])
         self._base = self.map.layers[0]
         self._controls = self.map.controls
+        self._manners = PanelManners()
 
     def _fit_to_screen(self, _change: Any) -> None:
         """Looks anew when the browser says how wide the map is, unless somebody has moved it meanwhile."""
@@ -164,7 +167,13 @@ class LeafletMap:
             layers: Arranged.
         """
         shown = [_leaflet_layer(self._libraries.ipyleaflet, layer) for layer in layers]
-        controls = _controls(self._libraries, layers, shown, self._base, info=self.info, height=self._height)
+        panel = _panel(self._libraries.ipywidgets, layers, shown, self._base)
+        panel.children = (*panel.children, self._manners)
+        panel.layout.max_height = f"{self._height - _BESIDE_PANEL}px"
+        controls = [
+            self._libraries.ipyleaflet.WidgetControl(widget=widget, position=position, transparent_bg=True)
+            for position, widget in (("topright", panel), ("bottomleft", self.info))
+        ]
         self.layers = tuple(shown)
         self.map.layers = (self._base, *shown, self.selection)
         self.map.controls = (*self._controls, *controls)
@@ -247,26 +256,15 @@ def _leaflet_layer(ipyleaflet: ModuleType, layer: Layer) -> Any:
     )
 
 
-def _controls(
-    libraries: Libraries, layers: Sequence[Layer], shown: Sequence[Any], base: Any, *, info: Any, height: int
-) -> list[Any]:
-    """Controls on the map: a panel of layers with their legend, and what is under the mouse."""
-    from olmoearth_nb.maps.panel import PanelManners
-
-    ipywidgets = libraries.ipywidgets
+def _panel(ipywidgets: ModuleType, layers: Sequence[Layer], shown: Sequence[Any], base: Any) -> Any:
+    """What switches layers, and their legend below."""
     named = [("base map", base), *((layer.name, widget) for layer, widget in zip(layers, shown, strict=True))]
     rows = [_switch(ipywidgets, name, widget) for name, widget in reversed(named)]
-    parts = [
-        ipywidgets.Accordion(children=[ipywidgets.VBox(rows)], titles=("Layers",), selected_index=None),
-        *(ipywidgets.HTML(legend) for legend in [legend_html(layers)] if legend),
-        PanelManners(),
-    ]
-    panel = ipywidgets.VBox(parts, layout={"max_height": f"{height - _BESIDE_PANEL}px"})
+    legend = legend_html(layers)
+    parts = [ipywidgets.Accordion(children=[ipywidgets.VBox(rows)], titles=("Layers",), selected_index=None)]
+    panel = ipywidgets.VBox([*parts, ipywidgets.HTML(legend)] if legend else parts)
     panel.add_class("olmoearth-panel")
-    return [
-        libraries.ipyleaflet.WidgetControl(widget=widget, position=position, transparent_bg=True)
-        for position, widget in (("topright", panel), ("bottomleft", info))
-    ]
+    return panel
 
 
 def _switch(ipywidgets: ModuleType, name: str, layer: Any) -> Any:

@@ -33,12 +33,12 @@ from olmoearth_nb.maps.style import Coloring
 
 __all__ = ["SHEET_WIDTH", "SheetPlan", "draw_sheet", "plot_window"]
 
-SHEET_WIDTH = 5.9
+SHEET_WIDTH = 5.4
 """Inches."""
 
 _COLUMNS, _THUMBNAILS = 3, 6
-_GAP, _TITLE, _CAPTION, _HEADING = 0.1, 0.2, 0.31, 0.24
-_ROW = 0.155
+_GAP, _TITLE, _CAPTION, _HEADING = 0.1, 0.21, 0.33, 0.24
+_ROW = 0.17
 _MOST_ROWS = 24
 # Slimmer and taller windows than this are shown smaller.
 _TALLEST = 1.25
@@ -112,7 +112,7 @@ class SheetPlan:
         self.keys = ([] if not shares else [shares]) + list(ranges.values())
         squares = len(self.panels) + len(self.keys)
         self.columns = min(_COLUMNS, squares)
-        self.side = (SHEET_WIDTH - _GAP * (_COLUMNS - 1)) / _COLUMNS if self.columns == _COLUMNS else 2.6
+        self.side = (SHEET_WIDTH - _GAP * (_COLUMNS - 1)) / _COLUMNS if self.columns == _COLUMNS else 2.4
         frame = window_frame(detail.window)
         self.tall = min(frame.height * frame.aspect / frame.width, _TALLEST) * self.side
         self.rows = self._row_heights(squares)
@@ -135,7 +135,7 @@ class SheetPlan:
 
     def _panel_height(self, panel: _Panel) -> float:
         lines = panel.caption.count("\n") + bool(panel.caption)
-        return self.tall + (0.06 + 0.13 * lines if lines else 0.04)
+        return self.tall + (0.06 + 0.14 * lines if lines else 0.04)
 
     def strip_height(self, series: Series) -> float:
         """Inches of a strip of thumbnails.
@@ -199,7 +199,7 @@ def _panels(detail: WindowDetail) -> list[_Panel]:
 def _image_panel(window: Window, series: Series) -> _Panel:
     # A strip of thumbnails says what each image is.
     first = series.steps[min(series.view.time_step, len(series.steps) - 1)] if series.steps else None
-    caption = "" if first is None else _caption(first, 34)
+    caption = "" if first is None else _caption(first, 26)
 
     def draw(ax: Axes) -> None:
         if first is not None:
@@ -242,9 +242,9 @@ def _draw_panel(ax: Axes, panel: _Panel) -> None:
     ax.set(xticks=[], yticks=[], anchor="NW")
     for spine in ax.spines.values():
         spine.set(color="#999999", linewidth=0.6)
-    ax.set_title(plain(_cut(panel.title, 34)), fontsize=8, loc="left", pad=3)
+    ax.set_title(plain(_cut(panel.title, 28)), fontsize=8.5, loc="left", pad=3)
     if panel.caption:
-        ax.set_xlabel(plain(panel.caption), fontsize=6.5, color=_GREY, loc="left", labelpad=2, linespacing=1.15)
+        ax.set_xlabel(plain(panel.caption), fontsize=7.5, color=_GREY, loc="left", labelpad=2, linespacing=1.15)
 
 
 def _draw_strip(plan: SheetPlan, series: Series, place: Callable[..., Axes], top: float) -> None:
@@ -254,10 +254,11 @@ def _draw_strip(plan: SheetPlan, series: Series, place: Callable[..., Axes], top
         x = column * (plan.thumbnail + _GAP)
         y = top + _TITLE + row * (plan.thumbnail_tall + _CAPTION)
         ax = place(x, y, plan.thumbnail, plan.thumbnail_tall)
-        _draw_panel(ax, _Panel("", _caption(step, 15) or f"image {number}", _image_painter(plan, series, step)))
+        _draw_panel(ax, _Panel("", _caption(step, 12) or f"image {number}", _image_painter(plan, series, step)))
+        ax.xaxis.label.set_fontsize(6.5)
         if number == 0:
             title = f"{series.layer}: {len(series.steps)}{left_out} images"
-            ax.set_title(plain(title), fontsize=8, loc="left", pad=3)
+            ax.set_title(plain(title), fontsize=8.5, loc="left", pad=3)
 
 
 def _image_painter(plan: SheetPlan, series: Series, step: TimeStep) -> Callable[[Axes], object]:
@@ -277,30 +278,31 @@ def _draw_shares(ax: Axes, rows: Sequence[SharesRow], detail: WindowDetail) -> N
     wide, tall = (size / 72 for size in _points(ax))
     ax.set(xlim=(0, wide), ylim=(tall, 0))
     names = ["label", "prediction"] if len(detail.values) == 2 else ["share"]
-    columns = [wide - 0.06 - 0.55 * place for place in reversed(range(len(names)))]
-    start = 0.62 if len(names) == 2 else 0.0
+    heads = ["label", "pred."] if len(detail.values) == 2 else ["share"]
+    columns = [wide - 0.06 - 0.42 * place for place in reversed(range(len(names)))]
+    start = 0.66 if len(names) == 2 else 0.0
     y = _TITLE + _ROW / 2
     for place, name in enumerate(names):
         if start:
-            ax.text(0, y, name, fontsize=7, color=_GREY, va="center")
+            ax.text(0, y, name, fontsize=7.5, color=_GREY, va="center")
         x = start
         for row in rows:
             length = row.shares[place] * (wide - 0.06 - start)
             ax.add_patch(Rectangle((x, y - 0.05), length, 0.1, facecolor=unit(row.color), edgecolor="none"))
             x += length
         y += _ROW
-    for name, right in zip(names, columns, strict=True):
-        ax.text(right, y if start else 0.12, name, fontsize=7, color=_GREY, ha="right", va="center")
+    for name, right in zip(heads, columns, strict=True):
+        ax.text(right, y if start else 0.12, name, fontsize=7.5, color=_GREY, ha="right", va="center")
     y += _ROW if start else 0.0
-    letters = int((columns[0] - 0.55) / 0.055)
+    letters = int((columns[0] - 0.5) / 0.06)
     for row in rows:
         ax.add_patch(Rectangle((0, y - 0.05), 0.13, 0.1, facecolor=unit(row.color), edgecolor=_GREY, linewidth=0.4))
-        ax.text(0.19, y, plain(_cut(row.label, letters)), fontsize=7, va="center")
+        ax.text(0.19, y, plain(_shortened(row.label, letters)), fontsize=7.5, va="center")
         for share, right in zip(row.shares, columns, strict=True):
-            ax.text(right, y, _percent(share), fontsize=7, ha="right", va="center")
+            ax.text(right, y, _percent(share), fontsize=7.5, ha="right", va="center")
         y += _ROW
     if len(detail.shares) > len(rows):
-        ax.text(0.19, y, f"… and {len(detail.shares) - len(rows)} more", fontsize=7, color=_GREY, va="center")
+        ax.text(0.19, y, f"… and {len(detail.shares) - len(rows)} more", fontsize=7.5, color=_GREY, va="center")
 
 
 def _draw_scale(ax: Axes, scale: RangeLegend, detail: WindowDetail) -> None:
@@ -310,13 +312,13 @@ def _draw_scale(ax: Axes, scale: RangeLegend, detail: WindowDetail) -> None:
     mappable = ScalarMappable(Normalize(scale.min_value, scale.max_value), colormaps[scale.colormap_name])
     ax.figure.colorbar(mappable, cax=bar, orientation="horizontal", extend="both")
     bar.tick_params(labelsize=6.5)
-    bar.set_title(plain(scale.property_name), fontsize=8, loc="left", pad=3)
+    bar.set_title(plain(scale.property_name), fontsize=8.5, loc="left", pad=3)
     lines = []
     for one, coloring in zip(detail.values, detail.colorings, strict=True):
         numbers = np.array([np.nan if value is None else value for value in one.found.all_values], dtype=np.float64)
         if coloring is scale and np.isfinite(numbers).any():
             lines.append(f"{one.title}: mean {np.nanmean(numbers):.3g}")
-    bar.set_xlabel(plain("\n".join(lines)), fontsize=6.5, color=_GREY, loc="left")
+    bar.set_xlabel(plain("\n".join(lines)), fontsize=7.5, color=_GREY, loc="left")
 
 
 def _points(ax: Axes) -> tuple[float, float]:
@@ -340,6 +342,11 @@ def _cut(text: str, letters: int) -> str:
         return text
     head = (letters - 1) // 2
     return f"{text[:head]}…{text[head + 1 - letters :]}"
+
+
+def _shortened(text: str, letters: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _percent(share: float) -> str:

@@ -167,6 +167,8 @@ class MapView(LiveView):
     def _show_selected(self, change: Any) -> None:
         name: str | None = change["new"]
         self._canvas.selection.data = _NOTHING if name is None else self._outline(name)
+        # What was said of the place where the mouse was would hide a window that was selected elsewhere.
+        self._hovered, self._canvas.info.value = (), ""
         self.say("")
         for callback in self._callbacks:
             with self.guarded(anew=False):

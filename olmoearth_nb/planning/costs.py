@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import pyproj
 import shapely
 from rslearn.config import LayerConfig
 from rslearn.utils.geometry import Projection
 from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.geojson import PredictionRequestCollection, feature_shape
-from olmoearth_nb.geometry import Shapes, shape_array, valid_shapes, wgs84_outlines
-from olmoearth_nb.globe import transformed
+from olmoearth_nb.geometry import Shapes, equal_area, shape_array, valid_shapes, wgs84_outlines
 from olmoearth_nb.lonlat import unwrap_antimeridian
 from olmoearth_nb.planning.plan import Plan
 from olmoearth_nb.planning.volume import imagery_volume
@@ -78,7 +74,7 @@ class PlanCosts:
         return [
             ("partitions", f"{self.partitions:,}"),
             ("windows", f"{self.windows:,}"),
-            ("needed by several partitions", f"{self.shared:,}"),
+            ("shared windows", f"{self.shared:,}"),
             ("area of the request", f"{self.requested_km2:,.4g} km²{covered}"),
             ("area of the windows", f"{self.windows_km2:,.4g} km²{times}"),
             ("pixels", f"{self.pixels:,}"),
@@ -109,7 +105,7 @@ def costs_of(
         _outlines([(spec.projection, spec.bounds) for spec in specs]),
         shape_array([feature_shape(feature) for feature in request.features]),
     )
-    outlines, requested = _flat(outlines), shapely.union_all(valid_shapes(_flat(area)))
+    outlines, requested = equal_area(outlines), shapely.union_all(valid_shapes(equal_area(area)))
     covered, overlaid, slivers = _coverage(outlines, requested)
     uses = Counter((spec.group, spec.name) for partition in plan.partitions for spec in partition.windows)
     volume = None if layers is None else imagery_volume([(one.bounds, one.time_range) for one in specs], layers)
@@ -162,26 +158,11 @@ def doubts_about(costs: PlanCosts) -> tuple[str, ...]:
 # ---- areas -----------------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def _equal_area() -> pyproj.Transformer:
-    # EPSG:6933, but beyond 180° too.
-    return pyproj.Transformer.from_crs("EPSG:4326", "+proj=cea +lat_ts=30 +datum=WGS84 +over", always_xy=True)
-
-
 def _one_side(windows: Shapes, area: Shapes) -> tuple[Shapes, Shapes]:
     """Both next to each other, on whichever side of the antimeridian they are."""
     together = shapely.GeometryCollection([*windows, *area])
     parts = shape_array(list(shapely.get_parts(unwrap_antimeridian(together))))
     return parts[: len(windows)], parts[len(windows) :]
-
-
-def _flat(shapes: Shapes) -> Shapes:
-    """Geometries in metres of a projection that keeps areas (cylindrical, exact on the ellipsoid)."""
-
-    def moved(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.column_stack(_equal_area().transform(xy[:, 0], xy[:, 1]))
-
-    return transformed(shapes, moved)
 
 
 def _outlines(windows: Sequence[tuple[Projection, PixelBounds]]) -> Shapes:

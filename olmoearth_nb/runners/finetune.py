@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
+    from olmoearth_nb.maps.widgets.browser import WindowBrowser
     from olmoearth_nb.model.finetune import TrainingResult
     from olmoearth_nb.model.load import LoadedModel
 
@@ -398,6 +399,27 @@ class OlmoEarthRunFineTuneRunner:
         from olmoearth_nb.runners.maps import comparison
 
         return comparison(self, left, right, view=ImageryView(bands=bands))
+
+    def browse(
+        self, *, color_by: str | None = None, label: str | None = None, bands: str | Sequence[str] | None = None
+    ) -> WindowBrowser:
+        """The windows one by one, on a map, in a table and in detail: ``browser.selected``, ``browser.split``.
+
+        Args:
+            color_by: Column of ``runner.windows()`` to colour windows by; ``split`` if None.
+            label: Name of the label; the first one if None.
+            bands: Names of the bands of the first layer of imagery; all layers in natural colours if None.
+
+        Raises:
+            MissingStepError: If ``prepare_labeled_windows()`` has not been run.
+            MissingDependencyError: If leafmap is not installed.
+            UsageError: If there is no such column.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.browsing import finetune_browser
+
+        view = None if bands is None else ImageryView(bands=bands)
+        return finetune_browser(self, color_by=color_by, label=label, view=view)
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""

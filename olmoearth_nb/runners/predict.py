@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
+    from olmoearth_nb.maps.widgets.browser import WindowBrowser
+    from olmoearth_nb.maps.widgets.explorer import PartitionExplorer
     from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
 
@@ -80,6 +82,10 @@ STEPS = (
     StepName.POSTPROCESS,
     StepName.COMBINE,
 )
+
+
+# Partitions and windows: planning and drawing so many takes ten seconds, longer than people wait for a slider.
+_MOST_SHOWN = (20_000, 150_000)
 
 
 class OlmoEarthRunPredictRunner:
@@ -478,6 +484,25 @@ class OlmoEarthRunPredictRunner:
 
         return prediction_layers(self, None, color_by=None, view=view or ImageryView())
 
+    def explore_partitions(self) -> PartitionExplorer:
+        """Settings of both stages of partitioning, with what they lead to on a map and in numbers; nothing is written.
+
+        It starts from what ``olmoearth_run.yaml`` says; ``save()`` or its button writes the choice there.
+
+        Raises:
+            ConfigError: If ``partition_strategies`` are missing or wrong.
+            InputFileError: If the request is wrong.
+            MissingDependencyError: If leafmap is not installed.
+        """
+        from olmoearth_nb.maps.widgets.explorer import PartitionExplorer
+
+        request, mask = read_request(self.scratch.request_path), self._mask()
+
+        def planned(strategies: PartitionStrategies) -> Plan:
+            return self._plan(request, mask, strategies, max_partitions=_MOST_SHOWN[0], max_windows=_MOST_SHOWN[1])
+
+        return PartitionExplorer(self.project, request, planned)
+
     def explore_postprocessing(self, stage: str = "partition", *, partition: str | None = None) -> PostprocessingView:
         """A stage of postprocessing before and after, to try other settings on: nothing in the scratch changes.
 
@@ -513,6 +538,27 @@ class OlmoEarthRunPredictRunner:
         from olmoearth_nb.runners.maps import comparison
 
         return comparison(self, left, right, view=ImageryView(bands=bands))
+
+    def browse(
+        self, ids: Ids = None, *, color_by: str | None = None, bands: str | Sequence[str] | None = None
+    ) -> WindowBrowser:
+        """The windows one by one, on a map, in a table and in detail: ``browser.selected``, ``browser.state``.
+
+        Args:
+            ids: One partition id, several, or None for all.
+            color_by: Column of ``runner.windows()`` to colour windows by; ``state`` if None.
+            bands: Names of the bands of the first layer of imagery; all layers in natural colours if None.
+
+        Raises:
+            MissingStepError: If ``partition()`` has not been run.
+            MissingDependencyError: If leafmap is not installed.
+            UsageError: If there is no such partition or column.
+        """
+        from olmoearth_nb.maps.imagery import ImageryView
+        from olmoearth_nb.runners.browsing import prediction_browser
+
+        view = None if bands is None else ImageryView(bands=bands)
+        return prediction_browser(self, ids, color_by=color_by, view=view)
 
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""

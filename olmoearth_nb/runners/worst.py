@@ -16,7 +16,7 @@ from olmoearth_nb.tables import html_table, text_table
 if TYPE_CHECKING:
     from olmoearth_nb.maps.labels import LabelView
     from olmoearth_nb.maps.view import MapView
-    from olmoearth_nb.maps.widgets.browser import WindowBrowser  # type: ignore[import-not-found,unused-ignore]
+    from olmoearth_nb.maps.widgets.browser import WindowBrowser
 
 __all__ = ["ABOUT", "KEY", "EvaluatedWindows", "WorstWindows"]
 
@@ -139,8 +139,8 @@ class WorstWindows:
         Raises:
             MissingDependencyError: If ipywidgets is not installed.
         """
-        from olmoearth_nb.maps.widgets.browser import WindowBrowser  # type: ignore[import-not-found,unused-ignore]
-        from olmoearth_nb.maps.widgets.source import DatasetSource  # type: ignore[import-not-found,unused-ignore]
+        from olmoearth_nb.maps.widgets.browser import WindowBrowser
+        from olmoearth_nb.maps.widgets.source import DatasetSource
 
         labels, prediction = self._source.views()
         source = DatasetSource(dataset=self._source.dataset, labels=labels, prediction=prediction)

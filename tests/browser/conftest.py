@@ -28,8 +28,23 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browser.harness import CHROMIUM, CHROMIUM_FLAGS, SCREENSHOTS, VIEWPORT, Lab, Server, serving
+from browser.harness import SCREENSHOTS, Lab
+from browser.server import Server, serving
 from playwright.sync_api import BrowserContext, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # No internet: every name but loopback's is unknown. (Routes of playwright would switch off the cache.)
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+VIEWPORT = {"width": 1280, "height": 960}
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +71,7 @@ def lab(server: Server, chromium: BrowserContext, request: pytest.FixtureRequest
     page = chromium.new_page()
     lab = Lab(server, page, name)
     yield lab
-    page.screenshot(path=SCREENSHOTS / f"{name}-end.png")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
     errors = list(lab.errors)
     page.close()
     lab.end()

@@ -1,4 +1,4 @@
-"""JupyterLab as people see it: a server on loopback, Chromium without internet, notebooks run by the real menu.
+"""JupyterLab as people see it: notebooks in Chromium without internet, run by the real menu.
 
 How to write a test: see :mod:`conftest` beside this file.
 """
@@ -6,162 +6,27 @@ How to write a test: see :mod:`conftest` beside this file.
 from __future__ import annotations
 
 import io
-import json
-import math
-import os
 import re
-import secrets
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import matplotlib
 import nbformat
 import numpy as np
-import numpy.typing as npt
+from browser.screen import RGB, Pixels, ScreenMap, around, near
+from browser.server import ROOT, STARTUP_SECONDS, Server
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, expect
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["RGB", "Lab", "Notebook", "Pixels", "ScreenMap", "around", "near"]
+
 SCREENSHOTS = ROOT / "screenshots"
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # No internet: every name but loopback's is unknown. (Routes of playwright would switch off the cache.)
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-]
-VIEWPORT = {"width": 1280, "height": 960}
-
-RGB = tuple[int, int, int]
-Pixels = npt.NDArray[np.uint8]
-_SETTINGS = {
-    "@jupyterlab/apputils-extension/notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    },
-    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
-}
 _SECONDS = 120
-# Runs longer than the browser test it belongs to only if something hangs.
-_STARTUP_SECONDS = 90
-_TILE = 256
-
-
-# ---- the server ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running JupyterLab.
-
-    Attributes:
-        url: Where it listens, without a slash at the end.
-        token: What it wants to be told.
-        folder: Where its notebooks are.
-    """
-
-    url: str
-    token: str
-    folder: Path
-
-    def ask(self, path: str, method: str = "GET") -> Any:
-        """What its REST interface says."""
-        request = urllib.request.Request(
-            f"{self.url}/{path}", method=method, headers={"Authorization": f"token {self.token}"}
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """JupyterLab with settings, history and configuration of its own in a folder, and no way to the internet."""
-    home, notebooks = folder / "home", folder / "notebooks"
-    for made in (home, notebooks):
-        made.mkdir(parents=True)
-    for name, values in _SETTINGS.items():
-        path = home / "lab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Server(f"http://127.0.0.1:{port}", secrets.token_hex(16), notebooks)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={notebooks}"]
-    command += ["--LabApp.extension_manager=readonly"]
-    environment = {**_environment(home), "JUPYTER_TOKEN": server.token}
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=environment, cwd=notebooks, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _wait_for(server, process, folder / "server.log")
-            yield server
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def _environment(home: Path) -> dict[str, str]:
-    names = {
-        "HOME": home,
-        "JUPYTER_CONFIG_DIR": home / "config",
-        "JUPYTER_DATA_DIR": home / "data",
-        "JUPYTER_RUNTIME_DIR": home / "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": home / "lab",
-        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
-        "IPYTHONDIR": home / "ipython",
-        "XDG_CONFIG_HOME": home / "xdg-config",
-        "XDG_CACHE_HOME": home / "xdg-cache",
-        "XDG_DATA_HOME": home / "xdg-data",
-        # Its list of fonts takes some seconds to make.
-        "MPLCONFIGDIR": matplotlib.get_cachedir(),
-        "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", str(ROOT / ".pycache")),
-        "PYTHONPATH": ROOT / "tests",
-    }
-    dead_end = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "XDG_"))}
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | {name: str(value) for name, value in names.items()} | dead_end | {"no_proxy": "127.0.0.1,localhost"}
-
-
-def _wait_for(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _STARTUP_SECONDS
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        try:
-            server.ask("api/status")
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
-
-
-# ---- notebooks -----------------------------------------------------------------------------------------------
+# Of the base map; without internet the browser complains of each of its tiles.
+_BASE_MAP = "tile.openstreetmap.org"
 
 
 @dataclass
@@ -172,7 +37,7 @@ class Lab:
         server: Whose notebooks.
         page: The browser's page.
         name: What notebook and screenshots are called after.
-        errors: What the browser's console complained of, but for what lies outside of loopback.
+        errors: What the browser's console complained of, but for tiles of the base map.
         blocked: Addresses outside of loopback that something asked for in vain.
     """
 
@@ -193,10 +58,9 @@ class Lab:
 
     @staticmethod
     def _is_blocked(message: ConsoleMessage) -> bool:
-        """Whether the browser says that it could not load something from outside, base map tiles say."""
-        return message.text.startswith("Failed to load resource: net::ERR_NAME_NOT_RESOLVED") and not _is_here(
-            message.location.get("url", "")
-        )
+        """Whether the browser says that it could not load a tile of the base map."""
+        asked = urlsplit(message.location.get("url", "")).hostname or ""
+        return message.text.startswith("Failed to load resource: net::ERR_NAME_NOT_RESOLVED") and asked == _BASE_MAP
 
     def _on_failed(self, request: Request) -> None:
         if not _is_here(request.url):
@@ -229,7 +93,7 @@ class Lab:
         self.page.goto(f"{self.server.url}/doc/tree/{where}?token={self.server.token}")
         opened = Notebook(self)
         # Before that, running cells asks which kernel.
-        opened.wait_for_kernel(_STARTUP_SECONDS)
+        opened.wait_for_kernel(STARTUP_SECONDS)
         if run:
             opened.run_all(seconds=seconds)
         return opened
@@ -357,128 +221,22 @@ class Notebook:
         Returns:
             Shape (H, W, 3).
         """
-        png = of.screenshot() if of is not None else self.page.screenshot()
+        png = self._png_of(of) if of is not None else self.page.screenshot()
         if name:
             SCREENSHOTS.mkdir(exist_ok=True)
             (SCREENSHOTS / f"{self.lab.name}-{name}.png").write_bytes(png)
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
-
-class ScreenMap:
-    """A leaflet map on the screen.
-
-    Args:
-        notebook: Where it is shown.
-        element: The map's element.
-        view: The expression that gives it in the kernel.
-    """
-
-    def __init__(self, notebook: Notebook, element: Locator, view: str) -> None:
-        self.notebook = notebook
-        self.page = notebook.page
-        self.element = element
-        self.view = view
-
-    def settle(self) -> None:
-        """Waits until pictures are loaded and two screenshots are the same."""
-        self.element.scroll_into_view_if_needed()
-        before = self.element.screenshot()
-        for _ in range(40):
-            self.page.wait_for_timeout(150)
-            now = self.element.screenshot()
-            if now == before:
-                return
-            before = now
-        raise AssertionError("The map does not come to rest.")
-
-    def looks_at(self) -> tuple[float, float, float]:
-        """Longitude and latitude of the centre, and the zoom."""
-        told = self.notebook.run(f"print(*{self.view}.map.center, {self.view}.map.zoom)")
-        lat, lon, zoom = map(float, told.split())
-        return lon, lat, zoom
-
-    def places(self, lonlat: Sequence[tuple[float, float]]) -> npt.NDArray[np.float64]:
-        """Where places are in a screenshot of the map.
-
-        Args:
-            lonlat: Degrees.
-
-        Returns:
-            Pixels from the map's upper left corner to the right and down, shape (N, 2), not rounded.
-        """
-        lon, lat, zoom = self.looks_at()
-        box = self._box()
-        # As leaflet does it: the pixel in the upper left corner is a whole one.
-        corner = np.round(_world_pixels([(lon, lat)], zoom)[0] - np.array([box["width"], box["height"]]) / 2)
-        return _world_pixels(lonlat, zoom) - corner
-
-    def _box(self) -> dict[str, float]:
-        box = self.element.bounding_box()
+    def _png_of(self, element: Locator) -> bytes:
+        # The browser draws elements on whole pixels; playwright's own screenshot of one may begin a pixel before.
+        element.scroll_into_view_if_needed()
+        box = element.bounding_box()
         assert box is not None
-        return dict(box)
-
-    def click(self, lon: float, lat: float) -> None:
-        """Clicks on a place.
-
-        Args:
-            lon: Degrees.
-            lat: Degrees.
-        """
-        ((x, y),) = self.places([(lon, lat)]).tolist()
-        self.element.scroll_into_view_if_needed()
-        box = self._box()
-        self.page.mouse.click(box["x"] + x, box["y"] + y)
-
-    def hover(self, lon: float, lat: float) -> None:
-        """Moves the mouse to a place.
-
-        Args:
-            lon: Degrees.
-            lat: Degrees.
-        """
-        ((x, y),) = self.places([(lon, lat)]).tolist()
-        self.element.scroll_into_view_if_needed()
-        box = self._box()
-        self.page.mouse.move(box["x"] + x - 3, box["y"] + y - 3)
-        self.page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
-
-    def shot(self, name: str = "") -> Pixels:
-        """A screenshot of the map at rest, see :meth:`Notebook.shot`.
-
-        Args:
-            name: What is to be seen.
-        """
-        self.settle()
-        return self.notebook.shot(name, self.element)
-
-
-def _world_pixels(lonlat: Sequence[tuple[float, float]], zoom: float) -> npt.NDArray[np.float64]:
-    size = _TILE * 2**zoom
-    flat = [((lon + 180) / 360, 0.5 - math.asinh(math.tan(math.radians(lat))) / (2 * math.pi)) for lon, lat in lonlat]
-    return np.array(flat) * size
-
-
-def near(pixels: Pixels, color: RGB, tolerance: int = 12) -> npt.NDArray[np.bool_]:
-    """Which pixels of a screenshot have about a colour.
-
-    Args:
-        pixels: Shape (H, W, 3).
-        color: Each 0..255.
-        tolerance: How far each of the three may be off.
-
-    Returns:
-        Shape (H, W).
-    """
-    return (np.abs(pixels.astype(int) - np.array(color)) <= tolerance).all(axis=-1)
-
-
-def around(pixels: Pixels, place: npt.NDArray[np.float64], reach: int = 2) -> Pixels:
-    """The pixels around a place.
-
-    Args:
-        pixels: Shape (H, W, 3).
-        place: Pixels to the right and down.
-        reach: How many to each side.
-    """
-    x, y = np.floor(place).astype(int).tolist()
-    return pixels[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+        return element.page.screenshot(
+            clip={
+                "x": round(box["x"]),
+                "y": round(box["y"]),
+                "width": round(box["width"]),
+                "height": round(box["height"]),
+            }
+        )

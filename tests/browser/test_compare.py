@@ -33,7 +33,7 @@ def test_the_line_of_a_comparison_moves(lab: Lab) -> None:
     expect(line).to_be_visible()
 
     def halves() -> tuple[int, float, float, int]:
-        pixels = seen.shot()[:200]  # above the legend
+        pixels = seen.shot()[200:]  # below the legend
         one, two = near(pixels, LEFT), near(pixels, RIGHT)
         return int(one.sum()), np.nonzero(one)[1].max(), np.nonzero(two)[1].min(), int(two.sum())
 

@@ -150,6 +150,21 @@ def test_point_labels_are_compared_where_they_are(tmp_path: Path) -> None:
     assert detail.difference.summary == "33% of 3 pixels agree"
 
 
+def test_of_the_probabilities_of_all_classes_the_highest_is_the_confidence(tmp_path: Path) -> None:
+    dataset, window = make(tmp_path, output={"type": "vector"})
+    with window.data.open_layer_writer("output") as writer:
+        geometry = STGeometry(window.projection, box(X, Y, X + 8, Y + 8), None)
+        feature = Feature(geometry, {"cover": 2, "probs": [0.25, 0.75]})
+        writer.write_vector(dataset.layers["output"].instantiate_vector_format(), [feature])
+    window.mark_layer_completed("output")
+    legend = Legend("VECTOR", classes=(ClassLegend("cover", None, CLASSES.entries, "probs"),))
+    figure = plot_window(dataset, window, prediction=LabelView(layer="output", legend=legend))
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["output: cover", "confidence: probs", ""]
+    assert figure.axes[1].get_xlabel() == "mean 0.75 of 1"
+    assert color_at(figure.axes[0], (X + 4) * 10, -(Y + 4) * 10) == (0, 99, 0)
+
+
 def test_text_of_files_is_no_formula(tmp_path: Path) -> None:
     dataset, window = make(tmp_path)
     write_layer(dataset, window, "scene", np.ones((1, 8, 8)), np.ones((1, 8, 8)))

@@ -97,3 +97,25 @@ def test_files_are_named_as_people_write_them(trained_raster: Any, monkeypatch: 
     assert "  tuning/trainer_checkpoints/last.ckpt" in str(summary)
     assert str(trained_raster.runner.workspace.root) not in summary._repr_html_()
     assert str(trained_raster.runner.workspace.root) in summary.to_dict()["files"][0]
+
+
+def test_windows_are_browsed(raster_project: Path, trained_raster: Any) -> None:
+    runner = OlmoEarthRunPredictRunner(raster_project, raster_project.parent / "scratch", progress=False)
+    with pytest.raises(MissingStepError):
+        runner.browse()
+    runner.run_pipeline(["partition", "dataset_build", "inference"])
+    browser = runner.browse("partition_1", bands="B2")
+    assert browser.partition is None
+    assert set(browser.names) == set(runner.windows("partition_1")["name"])
+    assert [layer.kind.name for layer in browser.map.layers] == ["REQUEST", "WINDOWS"]
+    assert browser.label_class is None
+    assert set(browser.shown["class"]) <= set(scenes.CLASSES)
+    assert [_title(browser.static(), axes) for axes in (1, 2)] == ["scene: B2", "output"]
+    browser.close()
+    tuning = trained_raster.runner.browse(color_by="state")
+    tuning.split = "val"
+    assert list(tuning.shown["split"]) == ["val"] * len(tuning.names)
+    assert [_title(tuning.static(), axes) for axes in (1, 2)] == ["scene: B3, B2, B1", "label: category"]
+    tuning.close()
+    with pytest.raises(UsageError, match="no column 'colour'"):
+        runner.browse(color_by="colour")
