@@ -198,7 +198,6 @@ def test_windows_of_a_prediction_with_labels_are_evaluated(
 
 
 def test_the_worst_windows_are_browsed_in_their_order(trained_raster: Trained) -> None:
-    pytest.importorskip("olmoearth_nb.maps.widgets.browser")
     worst = trained_raster.runner.worst(3)
     browser = worst.browse()
     browser.index = 0
