@@ -26,7 +26,7 @@ from olmoearth_nb.model.measures import class_names, measure_of
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missing_input
 from olmoearth_nb.model.splits import no_windows, split_windows
-from olmoearth_nb.model.tasks import kind_of
+from olmoearth_nb.model.tasks import name_of, task_of_loss
 from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.store.dataset import open_dataset
 
@@ -180,7 +180,7 @@ class _Scores:
         self.metrics = loaded.task.get_metrics().to(loaded.device)
         self.multiple = isinstance(loaded.task, MultiTask)
         self.tasks: Mapping[str, Task] = (
-            loaded.task.tasks if isinstance(loaded.task, MultiTask) else {_name_of(loaded.task): loaded.task}
+            loaded.task.tasks if isinstance(loaded.task, MultiTask) else {name_of(loaded.task): loaded.task}
         )
         self.measures = {
             name: measure_of(task, len(windows), class_names(task, legend, name)) for name, task in self.tasks.items()
@@ -233,7 +233,9 @@ class _Scores:
             if self.multiple and name not in output:
                 continue
             said, meant = (output[name], target and target.get(name)) if self.multiple else (output, target)
-            own = [loss for key, loss in losses.items() if _task_of(key, self.tasks, multiple=self.multiple) == name]
+            own = [
+                loss for key, loss in losses.items() if task_of_loss(key, self.tasks, multiple=self.multiple) == name
+            ]
             # Without a valid label it would be 0, as if all were right.
             if measure.add(row, said, meant or None, metadata) and own:
                 self.losses[name][row] += sum(own)
@@ -261,16 +263,3 @@ class _Scores:
             own.pop("loss", None)
             tasks[name] = measure.result(name, windows, own, labelled=self.labels)
         return Measured(metrics=metrics | {"windows": float(len(self.windows))}, tasks=tasks, left_out=dict(left_out))
-
-
-def _name_of(task: Task) -> str:
-    """A name for the only task of a model: the property that it writes, or what sort of task it is."""
-    return str(getattr(task, "property_name", None) or kind_of(task))
-
-
-def _task_of(key: str, tasks: Mapping[str, Task], *, multiple: bool) -> str:
-    """Which task a loss belongs to, by its name."""
-    if not multiple:
-        return next(iter(tasks))
-    fitting = [name for name in tasks if key.startswith(f"{name}_")]
-    return max(fitting, key=len, default="")

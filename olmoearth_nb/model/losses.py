@@ -11,7 +11,7 @@ import torch
 from rslearn.models.component import FeatureMaps, FeatureVector, Predictor, TokenFeatureMaps
 from rslearn.train.model_context import ModelContext, ModelOutput
 
-__all__ = ["HeadCalls", "sample_losses", "watch_heads"]
+__all__ = ["HeadCalls", "one_of", "sample_losses", "watch_heads"]
 
 
 @dataclass
@@ -103,7 +103,7 @@ def _by_heads(
 ) -> dict[str, float] | None:
     found: dict[str, float] = {}
     for (head, intermediates, context, targets, _), known in zip(seen.calls, weights, strict=True):
-        one = _one_of(intermediates, index)
+        one = one_of(intermediates, index)
         if one is None or targets is None:
             return None
         alone = ModelContext(inputs=[context.inputs[index]], metadatas=[context.metadatas[index]])
@@ -115,8 +115,13 @@ def _by_heads(
     return found
 
 
-def _one_of(intermediates: Any, index: int) -> Any:
-    """What a head would be given for one sample; None if that is not known."""
+def one_of(intermediates: Any, index: int) -> Any:
+    """What a head would be given for one sample; None if that is not known.
+
+    Args:
+        intermediates: What it was given for a batch.
+        index: The sample's in the batch.
+    """
     part = slice(index, index + 1)
     match intermediates:
         case FeatureMaps():

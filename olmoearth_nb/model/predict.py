@@ -22,7 +22,7 @@ from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missi
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import open_dataset
 
-__all__ = ["WindowOutcome", "WindowState", "predict_windows"]
+__all__ = ["WindowOutcome", "WindowState", "as_floats", "forward", "open_writer", "predict_windows", "rslearn_data"]
 
 WindowState: TypeAlias = Literal["written", "skipped", "failed", "dropped"]
 """Written now; has its output already; could not be read, computed or written; lacks an input that the model needs."""
@@ -83,6 +83,27 @@ def predict_windows(
         InferenceError: If memory runs out, or a worker process dies.
         UnsupportedError: If the data module is not rslearn's.
     """
+    data = rslearn_data(loaded)
+    bar = open_bar(progress, total=len(windows), desc="Predicting")
+    try:
+        with quiet():
+            run = _Run(loaded, data, open_writer(loaded), bar)
+            run.choose(windows, overwrite=overwrite)
+            run.predict(batch_size=batch_size or data.batch_size, num_workers=num_workers)
+    finally:
+        bar.close()
+    return [run.outcomes[window.group, window.name] for window in windows]
+
+
+def rslearn_data(loaded: LoadedModel) -> RslearnDataModule:
+    """The data module of a model that reads one dataset.
+
+    Args:
+        loaded: The model.
+
+    Raises:
+        UnsupportedError: If the data module is not rslearn's.
+    """
     data = loaded.data
     if not isinstance(data, RslearnDataModule):
         raise UnsupportedError(
@@ -91,18 +112,18 @@ def predict_windows(
             expected="rslearn.train.data_module.RslearnDataModule",
             found=type(data).__name__,
         )
-    bar = open_bar(progress, total=len(windows), desc="Predicting")
-    try:
-        with quiet():
-            run = _Run(loaded, data, _open_writer(loaded), bar)
-            run.choose(windows, overwrite=overwrite)
-            run.predict(batch_size=batch_size or data.batch_size, num_workers=num_workers)
-    finally:
-        bar.close()
-    return [run.outcomes[window.group, window.name] for window in windows]
+    return data
 
 
-def _open_writer(loaded: LoadedModel) -> RslearnWriter:
+def open_writer(loaded: LoadedModel) -> RslearnWriter:
+    """The model's writer, ready to write.
+
+    Args:
+        loaded: The model.
+
+    Raises:
+        ConfigError: If there is none, or it does not fit the dataset.
+    """
     writer = loaded.writer
     where = f"{loaded.model_yaml}: trainer.callbacks"
     if writer is None:
@@ -124,6 +145,39 @@ def _open_writer(loaded: LoadedModel) -> RslearnWriter:
     # An earlier run that was interrupted leaves crops in it.
     writer.pending_outputs.clear()
     return writer
+
+
+def forward(loaded: LoadedModel, samples: Sequence[Sample]) -> list[Any]:
+    """What the model says for a batch of samples, as its writer takes it.
+
+    Args:
+        loaded: The model.
+        samples: The samples.
+
+    Raises:
+        InferenceError: If the model fails.
+    """
+    inputs = [sample[0] for sample in samples]
+    module, device = loaded.module, loaded.device
+    with foreign_code(InferenceError, "The model fails on it"), torch.inference_mode():
+        if device.type != "cpu":
+            inputs = module.transfer_batch_to_device(inputs, device, 0)
+        batch = (inputs, [sample[1] for sample in samples], [sample[2] for sample in samples])
+        with loaded.autocast():
+            predicted: Any = module.predict_step(batch, 0)
+        outputs = list(predicted.outputs)
+        if len(outputs) != len(samples):
+            raise InferenceError(f"The model gives {len(outputs)} outputs for {len(samples)} inputs")
+        return as_floats(outputs)
+
+
+def as_floats(outputs: list[Any]) -> list[Any]:
+    """Outputs in single precision where they have less: numpy has no bfloat16.
+
+    Args:
+        outputs: Of a model.
+    """
+    return list(apply_to_collection(outputs, torch.Tensor, _as_float))
 
 
 class _Run:
@@ -176,7 +230,7 @@ class _Run:
         if not batch:
             return
         try:
-            outputs = self._forward([sample for _, sample in batch])
+            outputs = forward(self.loaded, [sample for _, sample in batch])
         except InferenceError as error:
             if isinstance(error.__cause__, Exception) and _is_out_of_memory(error.__cause__):
                 raise InferenceError(
@@ -191,21 +245,6 @@ class _Run:
             return
         for (index, sample), output in zip(batch, outputs, strict=True):
             self._write(index, sample, output)
-
-    def _forward(self, samples: list[Sample]) -> list[Any]:
-        inputs = [sample[0] for sample in samples]
-        module, device = self.loaded.module, self.loaded.device
-        with foreign_code(InferenceError, "The model fails on it"), torch.inference_mode():
-            if device.type != "cpu":
-                inputs = module.transfer_batch_to_device(inputs, device, 0)
-            batch = (inputs, [sample[1] for sample in samples], [sample[2] for sample in samples])
-            with self.loaded.autocast():
-                predicted: Any = module.predict_step(batch, 0)
-            outputs = list(predicted.outputs)
-            if len(outputs) != len(samples):
-                raise InferenceError(f"The model gives {len(outputs)} outputs for {len(samples)} inputs")
-            # numpy has no bfloat16.
-            return list(apply_to_collection(outputs, torch.Tensor, _as_float))
 
     def _write(self, index: int, sample: Sample, output: Any) -> None:
         if self._is_settled(index):

@@ -17,7 +17,7 @@ from rslearn.train.tasks.per_pixel_timestep import PerPixelTimestepTask
 from rslearn.train.tasks.regression import RegressionTask
 from rslearn.train.tasks.segmentation import SegmentationTask
 
-__all__ = ["inside_window", "kind_of", "ratio", "valid_labels"]
+__all__ = ["inside_window", "kind_of", "name_of", "ratio", "task_of_loss", "valid_labels"]
 
 _KINDS: tuple[tuple[type, str], ...] = (
     (PerPixelTimestepTask, "time step of each pixel"),
@@ -36,6 +36,29 @@ def kind_of(task: Task) -> str:
         task: Of rslearn or a custom one.
     """
     return next((kind for cls, kind in _KINDS if isinstance(task, cls)), type(task).__name__)
+
+
+def name_of(task: Task) -> str:
+    """A name for the only task of a model: the property that it writes, or what sort of task it is.
+
+    Args:
+        task: The task.
+    """
+    return str(getattr(task, "property_name", None) or kind_of(task))
+
+
+def task_of_loss(key: str, tasks: Mapping[str, Task], *, multiple: bool) -> str:
+    """Which task a loss belongs to, by its name.
+
+    Args:
+        key: Name of the loss as the model has it.
+        tasks: The model's tasks by name.
+        multiple: Whether it is a model for several tasks.
+    """
+    if not multiple:
+        return next(iter(tasks))
+    fitting = [name for name in tasks if key.startswith(f"{name}_")]
+    return max(fitting, key=len, default="")
 
 
 def inside_window(output: torch.Tensor, metadata: SampleMetadata) -> torch.Tensor:

@@ -344,6 +344,8 @@ class TraceModel:
 class TraceData:
     """One window, from the file on disk to what the writer would write; see the module for names of dimensions.
 
+    Of a window that lacks an input that the model needs there are only the layers, with the reasons, and warnings.
+
     Attributes:
         window: The window.
         model: The model.
@@ -414,6 +416,13 @@ class TraceData:
         if task in self.outputs:
             return self.outputs[str(task)]
         names = ", ".join(self.outputs)
+        if not self.outputs:
+            reasons = " ".join(warning.text for warning in self.warnings if warning.kind == "layer")
+            raise UsageError(
+                "The model was not run on this window.",
+                where=f"window {self.window.group}/{self.window.name}",
+                found=reasons.rstrip(".") or "no output",
+            )
         if task is None:
             raise UsageError(
                 "The model has several tasks.",
