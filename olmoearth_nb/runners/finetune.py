@@ -15,6 +15,7 @@ from rslearn.dataset import Window
 from olmoearth_nb.config import Project, importable_from
 from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, OlmoEarthError, StaleScratchError
 from olmoearth_nb.evaluation.ranking import check_criterion
+from olmoearth_nb.files import absolute_path
 from olmoearth_nb.labels.prepare import prepare_windows
 from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
 from olmoearth_nb.progress import Progress, open_bar
@@ -31,6 +32,7 @@ from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
 from olmoearth_nb.runners.measuring import measured_splits
+from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.plots import FineTunePlots
 from olmoearth_nb.runners.summaries import (
     STALE,
@@ -41,6 +43,8 @@ from olmoearth_nb.runners.summaries import (
     TrainingSummary,
     progress_state,
 )
+from olmoearth_nb.runners.tracing import trace_labelled
+from olmoearth_nb.runners.window_trace import WindowTrace
 from olmoearth_nb.runners.worst import WorstWindows
 from olmoearth_nb.store.dataset import imagery_layers
 from olmoearth_nb.store.label_layer import LabelWriter
@@ -100,6 +104,7 @@ class OlmoEarthRunFineTuneRunner:
         self.progress = progress
         self.components = Components(self.project)
         self.scratch = FineTuneScratch(self.project, self.workspace)
+        self._models = Models(self.project, device=device, precision=precision)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(project={str(self.project.path)!r}, scratch={str(self.workspace.root)!r})"
@@ -442,24 +447,44 @@ class OlmoEarthRunFineTuneRunner:
             states[train] = "partly (not finished)"
         return Status(states)
 
-    def model(self) -> LoadedModel:
-        """The model with its best checkpoint.
+    def model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
+        """The model with its best checkpoint, loaded once for this runner.
+
+        Args:
+            checkpoint: Another checkpoint.
 
         Raises:
             MissingStepError: If there is no checkpoint.
             ModelError: If the model can't be loaded.
         """
-        from olmoearth_nb.model.load import load_model
+        chosen = self.best_checkpoint() if checkpoint is None else absolute_path(checkpoint, what="checkpoint")
+        return self._models.load(chosen, self._variables())
 
-        checkpoint = self.best_checkpoint()
-        with importable_from(self.project.search_path):
-            return load_model(
-                self.project.model_config_path,
-                variables=self._variables(),
-                checkpoint=checkpoint,
-                device=self.device,
-                precision=self.precision,
-            )
+    def trace(
+        self,
+        window: object,
+        *,
+        features: Sequence[str] = (),
+        checkpoint: str | PathLike[str] | None = None,
+        split: str = "test",
+    ) -> WindowTrace:
+        """One window on its way through the model, from the file on disk to the loss; nothing is written.
+
+        Args:
+            window: Its name (``name`` or ``group/name``), a row of ``runner.windows()``, an rslearn window, a place
+                (longitude, latitude), or a polygon in WGS84 (shapely or GeoJSON). A place takes the window that it lies
+                in. Where there is none, and for a polygon, a window is built in a temporary dataset.
+            features: Names of modules whose outputs are kept; ``trace.modules()`` lists them.
+            checkpoint: Another checkpoint than the best of the training.
+            split: Whose transforms and crops to use: those of ``test``, as evaluations do, of ``predict``, as a
+                prediction does, of ``val`` or, with its random changes, of ``train``.
+
+        Raises:
+            MissingStepError: If there are no windows or no checkpoint yet.
+            UsageError: If there is no such window, module or split.
+            InferenceError: If the window can't be read or computed.
+        """
+        return trace_labelled(self, window, features=features, checkpoint=checkpoint, split=split)
 
     def best_checkpoint(self) -> Path:
         """What the training found best.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 
@@ -43,6 +43,7 @@ from olmoearth_nb.runners.components import Components, check_once
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.frames import prediction_frame
 from olmoearth_nb.runners.measuring import measured_partitions
+from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.plots import PredictPlots
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.summaries import (
@@ -56,6 +57,8 @@ from olmoearth_nb.runners.summaries import (
     StepSummary,
     progress_state,
 )
+from olmoearth_nb.runners.tracing import trace_prediction
+from olmoearth_nb.runners.window_trace import WindowTrace
 from olmoearth_nb.runners.worst import WorstWindows
 from olmoearth_nb.store.dataset import imagery_layers
 from olmoearth_nb.store.materialize import BuildOptions, build_windows
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.widgets.explorer import PartitionExplorer
     from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
+    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
 
 __all__ = ["OlmoEarthRunPredictRunner"]
 
@@ -146,7 +150,7 @@ class OlmoEarthRunPredictRunner:
         self.build_options = build_options(build)
         self.progress = progress
         self.components = Components(self.project)
-        self._loaded: tuple[Mapping[str, Any], LoadedModel] | None = None
+        self._models = Models(self.project, device=device, precision=precision)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(project={str(self.project.path)!r}, scratch={str(self.workspace.root)!r})"
@@ -583,33 +587,51 @@ class OlmoEarthRunPredictRunner:
             }
         )
 
-    def model(self) -> LoadedModel:
+    def model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
         """The model with its checkpoint, loaded once for this runner.
+
+        Args:
+            checkpoint: Another checkpoint than the runner's.
 
         Raises:
             ModelError: If the model or the checkpoint can't be loaded.
         """
-        from olmoearth_nb.model.load import load_model, template_variables
+        from olmoearth_nb.model.load import template_variables
 
-        inputs = self.scratch.inputs(StepName.INFERENCE)
-        if self._loaded is None or self._loaded[0] != inputs:
-            variables = template_variables(
-                dataset_path=self.workspace.dataset,
-                extra_files_path=self.scratch.extra_files_path,
-                trainer_data_path=self.workspace.model_stage,
-                num_workers=0,
-                output_layer=OUTPUT_LAYER,
-            )
-            with importable_from(self.project.search_path):
-                loaded = load_model(
-                    self.project.model_config_path,
-                    variables=variables,
-                    checkpoint=self.scratch.checkpoint(),
-                    device=self.device,
-                    precision=self.precision,
-                )
-            self._loaded = (inputs, loaded)
-        return self._loaded[1]
+        variables = template_variables(
+            dataset_path=self.workspace.dataset,
+            extra_files_path=self.scratch.extra_files_path,
+            trainer_data_path=self.workspace.model_stage,
+            num_workers=0,
+            output_layer=OUTPUT_LAYER,
+        )
+        return self._models.load(_absolute(checkpoint, "checkpoint") or self.scratch.checkpoint(), variables)
+
+    def trace(
+        self,
+        window: object,
+        *,
+        features: Sequence[str] = (),
+        checkpoint: str | PathLike[str] | None = None,
+        training: OlmoEarthRunFineTuneRunner | None = None,
+    ) -> WindowTrace:
+        """One window on its way through the model, from the file on disk to what would be written; nothing is written.
+
+        Args:
+            window: Its name (``name`` or ``group/name``), a row of ``runner.windows()``, an rslearn window, a place
+                (longitude, latitude), or a polygon in WGS84 (shapely or GeoJSON). A place takes the window that it lies
+                in. Where there is none, and for a polygon, a window is built in a temporary dataset.
+            features: Names of modules whose outputs are kept; ``trace.modules()`` lists them.
+            checkpoint: Another checkpoint than the runner's.
+            training: The runner that trained the model, whose windows inputs are compared with; found by itself where
+                the checkpoint lies in its scratch.
+
+        Raises:
+            MissingStepError: If there are no windows yet.
+            UsageError: If there is no such window or module.
+            InferenceError: If the window can't be read or computed.
+        """
+        return trace_prediction(self, window, features=features, checkpoint=checkpoint, training=training)
 
     def evaluate(self, ids: Ids = None) -> Evaluation:
         """How right the model is on the windows of some partitions that have a label layer.

@@ -199,7 +199,7 @@ def _why_missing(config: LayerConfig, matched: WindowLayerData | None, failure: 
     if config.data_source is None:
         return "nothing was written into it: it comes from no data source"
     if failure is not None:
-        return f"it could not be built: {failure}"
+        return f"it could not be built: {failure.rstrip('.')}"
     if matched is None:
         return "its data source was never asked: the window has not been built"
     if not any(matched.serialized_item_groups):
