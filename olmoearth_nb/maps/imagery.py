@@ -20,6 +20,7 @@ __all__ = [
     "ImageryView",
     "Stretch",
     "colored",
+    "composite_of",
     "default_bands",
     "pick_layer",
     "read_bands",
@@ -62,7 +63,15 @@ def default_bands(config: LayerConfig) -> tuple[str, ...]:
     Args:
         config: A raster layer.
     """
-    names = [band for band_set in config.band_sets for band in band_set.bands]
+    return composite_of([band for band_set in config.band_sets for band in band_set.bands])
+
+
+def composite_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Bands for a first look out of some bands, see :func:`default_bands`.
+
+    Args:
+        names: Names of bands.
+    """
     for composite, witnesses in _COMPOSITES:
         if {*composite, *witnesses} <= set(names):
             return composite

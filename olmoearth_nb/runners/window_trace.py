@@ -11,9 +11,15 @@ import pandas as pd
 import xarray as xr
 
 from olmoearth_nb.errors import UsageError
+from olmoearth_nb.legend import Legend
+from olmoearth_nb.runners.attribution import WindowAttribution
+from olmoearth_nb.runners.what_if import WhatIf
 from olmoearth_nb.tables import text_table
+from olmoearth_nb.traces.attribution import Attribution, Baseline, Method, Question
+from olmoearth_nb.traces.changes import Changes, EditInputs, Fill, Numbers
 from olmoearth_nb.traces.data import TraceData, TraceOutput, TraceStage
 from olmoearth_nb.traces.files import load_trace, save_trace
+from olmoearth_nb.traces.places import Region
 
 __all__ = ["TraceEngine", "WindowTrace"]
 
@@ -21,11 +27,31 @@ __all__ = ["TraceEngine", "WindowTrace"]
 class TraceEngine(Protocol):
     """The model behind a trace, see :class:`olmoearth_nb.model.trace.engine.Engine`."""
 
+    @property
+    def legend(self) -> Legend | None:
+        """What classes are called, and their colours."""
+
     def capture(self, *, features: Sequence[str] = ()) -> TraceData:
         """Traces the window again.
 
         Args:
             features: Names of modules to keep the outputs of.
+        """
+
+    def attribute(self, data: TraceData, question: Question) -> Attribution:
+        """What the inputs have to do with what the model says.
+
+        Args:
+            data: What was recorded.
+            question: What is asked.
+        """
+
+    def what_if(self, data: TraceData, changes: Changes) -> TraceEngine:
+        """The same window with other inputs, transforms or weights.
+
+        Args:
+            data: What was recorded.
+            changes: What is changed.
         """
 
 
@@ -140,6 +166,122 @@ class WindowTrace:
                 "parameters": [module.parameters for module in modules],
             }
         )
+
+    # ---- asking why ------------------------------------------------------------------------------------------
+
+    def attribute(
+        self,
+        target: str | int | None = None,
+        *,
+        method: Method = "integrated_gradients",
+        at: tuple[float, float] | None = None,
+        pixel: tuple[int, int] | None = None,
+        region: Region | None = None,
+        task: str | None = None,
+        baseline: Baseline = "zero",
+        **options: Any,
+    ) -> WindowAttribution:
+        """What each band, date and pixel of the inputs has to do with what the model says.
+
+        Explained is the logit of a class, or the value of a measurement; the mean over some pixels. Nothing on disk
+        changes.
+
+        Args:
+            target: Name or index of a class; None for the class that most of the pixels have, or for the value.
+            method: ``gradient``, ``integrated_gradients`` or ``occlusion``, see
+                :class:`~olmoearth_nb.traces.attribution.Attribution`.
+            at: Longitude and latitude of a pixel; without a place all pixels count.
+            pixel: Row and column of a pixel instead.
+            region: A shapely polygon in longitude and latitude instead, or a mask (y, x).
+            task: The task; None for the only one.
+            baseline: What importance is relative to: ``zero`` after all transforms, ``mean`` of the training windows
+                or ``nodata`` before them, ``window:NAME`` for another window, a number, or numbers for each input.
+            options: ``against``: a class whose logit is subtracted; ``patch_size``: side of the squares that occlusion
+                covers, in pixels; ``batch_size``; ``tolerance``: how far the sum of integrated gradients may be off,
+                as a share (0.01); ``most_steps``: after how many steps they give up (1024).
+
+        Raises:
+            InferenceError: If the model fails.
+            UnsupportedError: If the task has no scores, or no gradient reaches the inputs.
+            UsageError: If there is no such class, task, pixel, baseline or option, or the trace has no model.
+
+        Example:
+            >>> trace.attribute("water", at=(4.27, 45.15)).plot()  # doctest: +SKIP
+        """
+        engine = self._model("attribute()")
+        known = ("against", "patch_size", "batch_size", "tolerance", "most_steps")
+        for name in options:
+            if name not in known:
+                raise UsageError("attribute() has no such option.", expected=", ".join(known), found=repr(name))
+        question = Question(
+            target=target,
+            method=method,
+            at=at,
+            pixel=pixel,
+            region=region,
+            task=task,
+            baseline=baseline,
+            **options,
+        )
+        return WindowAttribution(**vars(engine.attribute(self.data, question)))
+
+    def what_if(
+        self,
+        *,
+        drop_bands: str | Sequence[str] = (),
+        drop_dates: str | int | Sequence[str | int] = (),
+        fill: Fill = "nodata",
+        scale: Numbers | None = None,
+        offset: Numbers | None = None,
+        swap: str | Mapping[str, str] | None = None,
+        transforms: Mapping[str, Mapping[str, Any] | None] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        edit: EditInputs | None = None,
+    ) -> WhatIf:
+        """Runs the window again with other inputs, transforms or weights. Nothing on disk changes.
+
+        Changes can be combined; those of inputs are made before all transforms, in the order of the arguments. Bands
+        and dates are those of all inputs that have them, or ``"input/band"``, ``"input/date"``.
+
+        Args:
+            drop_bands: Bands without their values.
+            drop_dates: Time steps without their values: dates as text (``"2024-06"`` is all of June), or numbers.
+            fill: What comes instead: ``nodata`` of the layer (0 if it has none), ``mean`` of the training windows (of
+                this one if there are none), a number, for dates another date or ``remove``, which leaves them out.
+            scale: A factor, or one for each band; pixels without data stay so.
+            offset: What is added, after the factors.
+            swap: A window of the dataset whose inputs are taken, or one for each input or layer.
+            transforms: Name of a transform, as the stages have it -> arguments that replace those of ``model.yaml``;
+                None leaves it out.
+            checkpoint: Another checkpoint of the same model.
+            edit: A function of the inputs, name -> (time, band, y, x), that changes them in place or gives others; it
+                is asked for each crop.
+
+        Raises:
+            ConfigError: If a transform does not take the arguments.
+            InferenceError: If the model fails.
+            ModelError: If the checkpoint is not one of this model.
+            UsageError: If there is no such band, date, window or transform, or the trace has no model.
+
+        Example:
+            >>> trace.what_if(drop_bands="B8", fill="mean").plot()  # doctest: +SKIP
+            >>> trace.what_if(transforms={"Normalize": {"mean": 0, "std": 1}}).difference.changes  # doctest: +SKIP
+        """
+        engine = self._model("what_if()")
+        changes = Changes(
+            drop_bands=drop_bands,
+            drop_dates=drop_dates,  # type: ignore[arg-type]
+            fill=fill,
+            scale=scale,
+            offset=offset,
+            swap=swap,
+            transforms=transforms or {},
+            checkpoint=checkpoint,
+            edit=edit,
+        )
+        other = engine.what_if(self.data, changes)
+        features = list(dict.fromkeys(name.split("[")[0] for name in self.data.features))
+        return WhatIf(self, WindowTrace(other.capture(features=features), engine=other), changes, legend=engine.legend)
 
     # ---- files -----------------------------------------------------------------------------------------------
 
