@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.widgets.drawer import draw_request
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
     from olmoearth_nb.store.materialize import BuildOptions
+    from olmoearth_nb.traces.compare import compare
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ _HOMES = {
     "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners",
     "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
     "Project": "olmoearth_nb.config",
+    "compare": "olmoearth_nb.traces.compare",
     "draw_request": "olmoearth_nb.maps.widgets.drawer",
     "make_annotations": "olmoearth_nb.labels.annotations",
     "preview": "olmoearth_nb.maps.preview",
@@ -41,6 +43,7 @@ __all__ = [
     "OlmoEarthRunPredictRunner",
     "Project",
     "__version__",
+    "compare",
     "draw_request",
     "make_annotations",
     "preview",

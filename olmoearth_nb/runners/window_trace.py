@@ -13,12 +13,14 @@ import xarray as xr
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.runners.attribution import WindowAttribution
+from olmoearth_nb.runners.trace_summary import trace_html, trace_text
 from olmoearth_nb.runners.what_if import WhatIf
-from olmoearth_nb.tables import text_table
 from olmoearth_nb.traces.attribution import Attribution, Baseline, Method, Question
 from olmoearth_nb.traces.changes import Changes, EditInputs, Fill, Numbers
+from olmoearth_nb.traces.check import findings
 from olmoearth_nb.traces.data import TraceData, TraceOutput, TraceStage
 from olmoearth_nb.traces.files import load_trace, save_trace
+from olmoearth_nb.traces.findings import Findings
 from olmoearth_nb.traces.places import Region
 
 __all__ = ["TraceEngine", "WindowTrace"]
@@ -166,6 +168,18 @@ class WindowTrace:
                 "parameters": [module.parameters for module in modules],
             }
         )
+
+    def check(self) -> Findings:
+        """What looks wrong, in words, worst first: empty or constant imagery, bands, units, dates, labels and more.
+
+        Errors are surely wrong, warnings look wrong and say what to look at, notes are often in order. One window is
+        little to judge by; ask several before you believe a warning.
+
+        Example:
+            >>> trace.check().codes  # doctest: +SKIP
+            ('scale', 'normalisation')
+        """
+        return findings(self.data)
 
     # ---- asking why ------------------------------------------------------------------------------------------
 
@@ -327,26 +341,11 @@ class WindowTrace:
             )
         return self._engine
 
-    def _rows(self) -> list[tuple[str, str]]:
-        data = self.data
-        height, width = data.window.shape
-        rows = [
-            ("window", f"{data.window.group}/{data.window.name}"),
-            ("size", f"{height} × {width} pixels of {abs(data.window.resolution[0]):g} in {data.window.crs[:40]}"),
-            ("checkpoint", Path(data.model.checkpoint).name if data.model.checkpoint else "none: untrained weights"),
-        ]
-        rows += [(f"layer {layer.name}", layer.reason or _layer_text(layer)) for layer in data.layers.values()]
-        rows.append(("stages", " → ".join(stage.name for stage in data.stages)))
-        if len(data.crops) > 1:
-            rows.append(("crops", str(len(data.crops))))
-        rows += [(f"output {output.task}", _output_text(output)) for output in data.outputs.values()]
-        if data.loss is not None:
-            rows.append(("loss", f"{data.loss:.4g}"))
-        rows += [("warning", warning.text) for warning in data.warnings]
-        return rows
-
     def __repr__(self) -> str:
-        return text_table(("Trace", ""), self._rows())
+        return trace_text(self.data)
+
+    def _repr_html_(self) -> str:
+        return trace_html(self.data, self.check())
 
 
 def _shape(shape: tuple[int, ...] | None, outputs: int) -> str:
@@ -354,24 +353,3 @@ def _shape(shape: tuple[int, ...] | None, outputs: int) -> str:
         return "–"
     text = " × ".join(map(str, shape)) or "one number"
     return text if outputs == 1 else f"{text} and {outputs - 1} more"
-
-
-def _layer_text(layer: Any) -> str:
-    if layer.data is not None:
-        steps, bands = layer.data.sizes["time"], layer.data.sizes["band"]
-        return f"{steps} time step{'s' * (steps != 1)}, {bands} band{'s' * (bands != 1)}"
-    return f"{0 if layer.features is None else len(layer.features)} features"
-
-
-def _output_text(output: TraceOutput) -> str:
-    text = output.kind
-    if output.prediction is not None and output.classes:
-        values = output.prediction.values.ravel()
-        counts = pd.Series(values[values >= 0]).value_counts()
-        named = [f"{output.classes[int(index)]} {count / max(len(values), 1):.0%}" for index, count in counts.items()]  # type: ignore[call-overload]
-        text += ": " + ", ".join(named[:4])
-    elif output.values is not None:
-        text += f": {float(output.values.min()):.4g} to {float(output.values.max()):.4g}"
-    elif output.vectors is not None:
-        text += f": {len(output.vectors)} objects"
-    return text
