@@ -35,6 +35,7 @@ from olmoearth_nb.maps.widgets.drawing import (
     shape_in,
     text_of,
 )
+from olmoearth_nb.maps.widgets.quiet import Quiet
 
 __all__ = ["RequestDrawer", "draw_request"]
 
@@ -108,7 +109,7 @@ class RequestDrawer(LiveView):
     def __init__(self, project: Project, name: str) -> None:
         super().__init__()
         self._project = project
-        self._quiet = False
+        self._quiet = Quiet()
         self._context, notes = context_layers(project)
         self.name = name
         self.start, self.end = _times_of(project)
@@ -149,7 +150,8 @@ class RequestDrawer(LiveView):
             self.features = [of_drawing(one) for one in change["new"]]
 
     def _on_set(self, _: Any) -> None:
-        self._show()
+        with self.guarded(anew=False):
+            self._show()
 
     # ---- saving ----------------------------------------------------------------------------------------------
 
@@ -238,15 +240,12 @@ class RequestDrawer(LiveView):
 
     def _show(self) -> None:
         """Shows the traits in the widgets."""
-        self._quiet = True
-        try:
+        with self._quiet:
             if [of_drawing(one) for one in self._control.data] != self.features:
                 self._control.data = [as_drawing(one, _STYLE) for one in self.features]
             self._name.value = self.name
             self._start.value, self._end.value = _naive(self.start), _naive(self.end)
             self._properties.value = text_of(self.properties)
-        finally:
-            self._quiet = False
         self._replace.layout.display = "flex" if self.target.exists() else "none"
         self._summary.value = f'<div style="{_SMALL}">{html.escape(self._said())}</div>'
 
