@@ -13,6 +13,7 @@ import pandas as pd
 import shapely
 import traitlets
 from matplotlib.figure import Figure
+from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.config import Project
 from olmoearth_nb.errors import OlmoEarthError, UsageError
@@ -47,6 +48,8 @@ _SMALL = "color:var(--jp-ui-font-color2,#555);line-height:1.4"
 # Where to look if a project has nothing that lies anywhere.
 _WORLD = shapely.box(-170, -55, 170, 75)
 _MAP_HEIGHT = 480
+# What is further away than so many times the size of a drawing makes it too small to be seen.
+_FAR, _LEAST_DEGREES = 4.0, 0.1
 
 
 @runtime_checkable
@@ -273,6 +276,7 @@ class RequestDrawer(LiveView):
         layers: list[Layer] = [*self._context]
         if self.features:
             shapes = one_side(self._shapes())
+            layers = [layer for layer in layers if _is_near(layer, shapely.box(*shapely.total_bounds(shapes)))]
             layers.append(
                 ShapeLayer(
                     kind=LayerKind.REQUEST,
@@ -323,6 +327,13 @@ def _draw_control() -> Any:
         rotate=False,
         position="topleft",
     )
+
+
+def _is_near(layer: Layer, drawn: BaseGeometry) -> bool:
+    """Whether both can be seen on one picture."""
+    west, south, east, north = drawn.bounds
+    reach = _FAR * max(east - west, north - south, _LEAST_DEGREES)
+    return layer.bounds is not None and shapely.box(*layer.bounds).dwithin(drawn, reach)
 
 
 def _world() -> ShapeLayer:
