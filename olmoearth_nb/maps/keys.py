@@ -15,7 +15,7 @@ __all__ = ["PANEL", "legend_html"]
 PANEL = (
     "background:rgba(255,255,255,0.94);color:#222;padding:5px 10px;border-radius:5px;"
     "box-shadow:0 1px 4px rgba(0,0,0,0.4);font:12px/1.45 var(--jp-ui-font-family,sans-serif);"
-    "max-height:260px;max-width:260px;overflow:auto;overflow-wrap:anywhere"
+    "max-height:340px;max-width:260px;overflow:auto;overflow-wrap:anywhere"
 )
 """What panels on the map look like, in dark themes too."""
 

@@ -295,6 +295,8 @@ class ShapeLayer(LayerFacts):
 
     @cached_property
     def _weight(self) -> float:
+        if self.kind is LayerKind.CHANGES:
+            return 3.0  # they lie on the edges of what changed
         if self.bounds is None or shapely.get_dimensions(self.shapes).min(initial=2) < 2:
             return 1.5
         boxes = shapely.bounds(self.shapes)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.ndimage import maximum_filter
 
 from olmoearth_nb.colors import RGB
 from olmoearth_nb.legend import ClassEntry, ClassLegend, Legend
@@ -30,6 +34,8 @@ _PIXELS: dict[PixelChange, RGB] = {
     PixelChange.MASKED: (30, 30, 30),
 }
 _BROAD, _BROAD_ALPHA = (PixelChange.OVERLAP, PixelChange.CHANGED), 120
+# Parts of the width of a map by which seams and pixels that came or went are widened on each side.
+_WIDENED = 300
 _FEATURES: dict[str, RGB] = {
     "dropped": (214, 39, 190),
     "added": (0, 158, 115),
@@ -123,12 +129,21 @@ def _changed_pixels(trial: StageTrial) -> tuple[Layer, ...]:
         return ()
     entries = tuple(ClassEntry(int(change), change.words, _PIXELS[change]) for change in there)
     picture, _ = geotiff_overlay(files, ClassLegend("changes", 1, entries))
-    for change in _BROAD:
-        # So that what lies below can be seen: often all pixels are of this kind.
-        pixels = picture.pixels
-        pixels[(pixels[..., :3] == _PIXELS[change]).all(axis=-1) & (pixels[..., 3] > 0), 3] = _BROAD_ALPHA
+    _emphasise(picture.pixels, counts)
     lines = tuple((f"{change.words} ({counts[change.words]:,})", _PIXELS[change]) for change in reversed(there))
     return (PictureLayer(kind=LayerKind.CHANGES, name="changes", picture=picture, key=Key("", lines)),)
+
+
+def _emphasise(pixels: npt.NDArray[np.uint8], counts: Mapping[str, int]) -> None:
+    """Lets what is below be seen where most pixels changed, and widens what may be a line of single pixels."""
+    colors, seen = pixels[..., :3].copy(), pixels[..., 3] > 0
+    reach = max(1, max(seen.shape) // _WIDENED)
+    for change, color in _PIXELS.items():
+        here = seen & (colors == color).all(axis=-1)
+        if change in _BROAD:
+            pixels[here, 3] = _BROAD_ALPHA
+        elif counts.get(change.words):
+            pixels[maximum_filter(here, 2 * reach + 1)] = (*color, 255)
 
 
 def _changed_features(trial: StageTrial) -> tuple[Layer, ...]:

@@ -215,16 +215,16 @@ class _GridChanges:
 
     def _note_values(self, band: int, old: Pixels, new: Pixels, differs: Plane, block: PixelBounds) -> None:
         """Counts which value became which; of very many, their range."""
-        pairs = np.unique(np.column_stack([old[differs], new[differs]]), axis=0)
+        pairs = _pairs(old[differs], new[differs])
         known = {key for key in self._pixels if key[:2] == (PixelChange.CHANGED, band) and len(key) == 4}
         key: Key = (PixelChange.CHANGED, band)
-        if key in self._ranges or len(known) + len(pairs) > _MOST_PAIRS:
+        if key in self._ranges or pairs is None or len(known) + len(pairs) > _MOST_PAIRS:
             for pair in known:
                 self._fold(pair, key)
             self._note(key, differs, block)
             self._widen(key, old[differs].min(), old[differs].max(), new[differs].min(), new[differs].max())
             return
-        for a, b in pairs.tolist():
+        for a, b in pairs:
             self._note((*key, a, b), differs & (old == a) & (new == b), block)
 
     def _fold(self, pair: Key, key: Key) -> None:
@@ -275,3 +275,13 @@ class _GridChanges:
             outline: BaseGeometry = wgs84_outlines(Projection(crs, 1, 1), np.array([[x0, y1, x1, y0]]))[0]
             return outline
         return None
+
+
+def _pairs(old: Pixels, new: Pixels) -> list[tuple[float, float]] | None:
+    """Which value became which, or None if there are very many."""
+    before, after = np.unique(old), np.unique(new)
+    if max(len(before), len(after)) > _MOST_PAIRS:
+        return None
+    # A hundred times faster than sorting rows of two.
+    codes = np.bincount(np.searchsorted(before, old) * len(after) + np.searchsorted(after, new))
+    return [(before[code // len(after)].item(), after[code % len(after)].item()) for code in np.flatnonzero(codes)]

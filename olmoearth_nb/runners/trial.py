@@ -210,13 +210,9 @@ class PostprocessingBench:
         root = Path(folder.name)
         (root / "inputs").mkdir()
         (root / "result").mkdir()
-        parts, left_out = _within_limits(self._parts(choice, root / "inputs"))
+        parts, left_out = _within_limits(self._parts(choice, root / "inputs"), choice.stage)
         if not parts:
-            raise MissingStepError(
-                "There is no prediction to postprocess.",
-                where=choice.window or choice.partition or str(self._scratch.workspace.root),
-                fix="Call runner.run_inference() first.",
-            )
+            raise self._nothing(choice)
         make = self._rasters if self._components.is_raster else self._features
         before, after, changes = make(choice, component, parts, root)
         return StageTrial(
@@ -229,6 +225,16 @@ class PostprocessingBench:
             ),
             notes=(*left_out, *changes.notes),
             folder=folder,
+        )
+
+    def _nothing(self, choice: StageChoice) -> MissingStepError:
+        where = choice.window or choice.partition or str(self._scratch.workspace.root)
+        if choice.stage == "dataset":
+            name = self._configured("partition").target.rpartition(".")[2]
+            fix = "Configure another postprocessor for process_partition, and call runner.postprocess()."
+            return MissingStepError(f"{name} made no result of any partition.", where=where, fix=fix)
+        return MissingStepError(
+            "There is no prediction to postprocess.", where=where, fix="Call runner.run_inference() first."
         )
 
     def _rasters(
@@ -332,7 +338,7 @@ class PostprocessingBench:
         return outline if shapely.get_dimensions(outline) == 2 else outline.convex_hull
 
 
-def _within_limits(parts: Iterator[_Part]) -> tuple[list[_Part], list[str]]:
+def _within_limits(parts: Iterator[_Part], stage: Stage) -> tuple[list[_Part], list[str]]:
     """The first parts, as many as can be looked at, and a word on the others."""
     taken: list[_Part] = []
     pixels = features = 0
@@ -343,9 +349,9 @@ def _within_limits(parts: Iterator[_Part]) -> tuple[list[_Part], list[str]]:
         if taken and over:
             text = (
                 f"Only the first {len(taken):,} inputs are shown, up to {taken[-1].name}: more would be over "
-                f"{_MOST_FILES} files, {_MOST_PIXELS:,} pixels or {_MOST_FEATURES:,} features. Choose a partition "
-                "to see it with its neighbours."
+                f"{_MOST_FILES} files, {_MOST_PIXELS:,} pixels or {_MOST_FEATURES:,} features."
             )
+            text += " Choose a partition to see it with its neighbours." if stage == "dataset" else ""
             return taken, [text]
         taken.append(part)
     return taken, []

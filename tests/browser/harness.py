@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import nbformat
@@ -25,6 +26,15 @@ __all__ = ["RGB", "Lab", "Notebook", "Pixels", "ScreenMap", "around", "near"]
 
 SCREENSHOTS = ROOT / "screenshots"
 _SECONDS = 120
+_STATES = """
+() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+  .filter((cell) => cell.type === "code")
+  .map((cell) => ({
+    count: cell.executionCount,
+    state: cell.executionState,
+    error: cell.outputs.toJSON().flatMap((one) => one.traceback ?? []).join("\\n"),
+  }))
+"""
 # Of the base map; without internet the browser complains of each of its tiles.
 _BASE_MAP = "tile.openstreetmap.org"
 
@@ -148,11 +158,22 @@ class Notebook:
         Raises:
             AssertionError: If a cell fails.
         """
-        cells = self.page.locator(".jp-CodeCell")
-        count = cells.count()
+        before, begun, running = self._states(), False, False
         self.menu("Run", "runmenu:run-all")
-        for index in range(count):
-            self._wait_for_cell(cells.nth(index), seconds)
+        deadline = time.monotonic() + seconds
+        while running or not begun:
+            assert time.monotonic() < deadline, f"The cells were not done after {seconds} s."
+            self.page.wait_for_timeout(50)
+            now = self._states()
+            # A notebook that was run before may have the same numbers again at the end.
+            begun, running = begun or now != before, "running" in [one["state"] for one in now]
+        self.wait_for_kernel(seconds)
+        failed = [one["error"] for one in self._states() if one["error"]]
+        assert not failed, f"A cell failed:\n{failed[0][-2000:]}"
+
+    def _states(self) -> list[dict[str, Any]]:
+        """Number, state and error of each code cell; those out of sight are no elements of the page."""
+        return list(self.page.evaluate(_STATES))
 
     def run(self, code: str, *, seconds: float = _SECONDS) -> str:
         """Runs code in a further cell at the end, as somebody would who types it there.

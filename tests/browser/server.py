@@ -71,7 +71,7 @@ def serving(folder: Path) -> Iterator[Server]:
     server = Server(f"http://127.0.0.1:{port}", secrets.token_hex(16), notebooks)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={notebooks}"]
-    command += ["--LabApp.extension_manager=readonly"]
+    command += ["--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"]
     environment = {**_environment(home), "JUPYTER_TOKEN": server.token}
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(

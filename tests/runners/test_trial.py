@@ -206,6 +206,39 @@ def test_the_window_stage_of_features(tmp_path: Path) -> None:
     assert simple.changes.counts["geometry changed"] == 1
 
 
+def test_features_outside_of_the_mask(tmp_path: Path) -> None:
+    project = scenes.make_vector_project(tmp_path / "project")
+    keep = {"class_path": "CombineGeojson", "init_args": {"geometry_source": "result"}}
+    predictions.configure(project, "postprocessing_strategies", process_window=keep)
+    spot = shapely.Point(*scenes.request_spots()[0])
+    mask = tmp_path / "mask.geojson"
+    mask.write_text(json.dumps(scenes.collection([(scenes.pixel_box(spot.x - 2, spot.y - 2, spot.x, spot.y + 2), {})])))
+    left, right = spot.x - 1, spot.x + 1
+    shapes = {"in": shapely.Point(left, spot.y), "out": shapely.Point(right, spot.y)}
+    bench = bench_of(predictions.predicted_features(project, shapes, mask=mask))
+    (pid,) = [pid for pid in bench.partitions() if bench.windows(pid)]
+    (window,) = bench.windows(pid)
+    component, arguments = bench.configured("window")
+    tried = bench.run(
+        StageChoice(stage="window", partition=pid, window=window, component=component, arguments=arguments)
+    )
+    dropped = tried.changes.table.query("change == 'dropped'")
+    assert dropped["reason"].tolist() == ["outside of the mask"]
+    assert tried.changes.counts["features after"] == 1
+
+
+def test_partitions_without_files_are_named(rasters: OlmoEarthRunPredictRunner) -> None:
+    predictions.configure(
+        rasters.project.path, "postprocessing_strategies", process_partition={"class_path": "NoopRaster"}
+    )
+    runner = OlmoEarthRunPredictRunner(
+        rasters.project.path, rasters.workspace.root, checkpoint_path=rasters.scratch.checkpoint_path, progress=False
+    )
+    runner.postprocess()
+    with pytest.raises(MissingStepError, match="NoopRaster made no result of any partition"):
+        bench_of(runner).run(StageChoice(stage="dataset", component="CombineGeotiff"))
+
+
 def test_a_partition_is_shown_with_its_neighbours(rasters: OlmoEarthRunPredictRunner) -> None:
     rasters.postprocess()
     bench = bench_of(rasters)

@@ -34,7 +34,8 @@ function render({ model, el }) {
     // As wide as what is in them, within bounds.
     const widths = columns.map((name, place) => {
       const longest = Math.max(name.length, ...model.get("rows").map((cells) => cells[place].length));
-      return `minmax(0, ${Math.min(Math.max(longest, 4), 22) + (place === 0 ? 2 : 0)}fr)`;
+      const [least, most] = place === 0 ? ["5em", 22] : [0, 12];
+      return `minmax(${least}, ${Math.min(Math.max(longest, 4), most)}fr)`;
     });
     box.style.setProperty("--columns", widths.join(" "));
     columns.forEach((name, place) => {

@@ -70,8 +70,9 @@ class ArgumentInputs:
 
     def _listener(self, one: ArgumentInput) -> Callable[[Any], None]:
         def changed(change: Any) -> None:
-            if not self._quiet:
-                with self._view.guarded():
+            # Asked within: what another thread shows must not make a change of somebody's unheard.
+            with self._view.guarded(anew=False):
+                if not self._quiet:
                     self._changed(one.name, _value(change["new"], one))
 
         return changed

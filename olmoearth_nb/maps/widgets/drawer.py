@@ -13,6 +13,7 @@ import pandas as pd
 import shapely
 import traitlets
 from matplotlib.figure import Figure
+from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.config import Project
 from olmoearth_nb.errors import OlmoEarthError, UsageError
@@ -35,6 +36,7 @@ from olmoearth_nb.maps.widgets.drawing import (
     shape_in,
     text_of,
 )
+from olmoearth_nb.maps.widgets.quiet import Quiet
 
 __all__ = ["RequestDrawer", "draw_request"]
 
@@ -46,6 +48,8 @@ _SMALL = "color:var(--jp-ui-font-color2,#555);line-height:1.4"
 # Where to look if a project has nothing that lies anywhere.
 _WORLD = shapely.box(-170, -55, 170, 75)
 _MAP_HEIGHT = 480
+# What is further away than so many times the size of a drawing makes it too small to be seen.
+_FAR, _LEAST_DEGREES = 4.0, 0.1
 
 
 @runtime_checkable
@@ -108,7 +112,7 @@ class RequestDrawer(LiveView):
     def __init__(self, project: Project, name: str) -> None:
         super().__init__()
         self._project = project
-        self._quiet = False
+        self._quiet = Quiet()
         self._context, notes = context_layers(project)
         self.name = name
         self.start, self.end = _times_of(project)
@@ -149,7 +153,8 @@ class RequestDrawer(LiveView):
             self.features = [of_drawing(one) for one in change["new"]]
 
     def _on_set(self, _: Any) -> None:
-        self._show()
+        with self.guarded(anew=False):
+            self._show()
 
     # ---- saving ----------------------------------------------------------------------------------------------
 
@@ -238,15 +243,12 @@ class RequestDrawer(LiveView):
 
     def _show(self) -> None:
         """Shows the traits in the widgets."""
-        self._quiet = True
-        try:
+        with self._quiet:
             if [of_drawing(one) for one in self._control.data] != self.features:
                 self._control.data = [as_drawing(one, _STYLE) for one in self.features]
             self._name.value = self.name
             self._start.value, self._end.value = _naive(self.start), _naive(self.end)
             self._properties.value = text_of(self.properties)
-        finally:
-            self._quiet = False
         self._replace.layout.display = "flex" if self.target.exists() else "none"
         self._summary.value = f'<div style="{_SMALL}">{html.escape(self._said())}</div>'
 
@@ -274,6 +276,7 @@ class RequestDrawer(LiveView):
         layers: list[Layer] = [*self._context]
         if self.features:
             shapes = one_side(self._shapes())
+            layers = [layer for layer in layers if _is_near(layer, shapely.box(*shapely.total_bounds(shapes)))]
             layers.append(
                 ShapeLayer(
                     kind=LayerKind.REQUEST,
@@ -324,6 +327,13 @@ def _draw_control() -> Any:
         rotate=False,
         position="topleft",
     )
+
+
+def _is_near(layer: Layer, drawn: BaseGeometry) -> bool:
+    """Whether both can be seen on one picture."""
+    west, south, east, north = drawn.bounds
+    reach = _FAR * max(east - west, north - south, _LEAST_DEGREES)
+    return layer.bounds is not None and shapely.box(*layer.bounds).dwithin(drawn, reach)
 
 
 def _world() -> ShapeLayer:

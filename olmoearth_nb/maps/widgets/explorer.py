@@ -195,17 +195,18 @@ class PartitionExplorer(LiveView):
         for stage in STAGES:
             if getattr(self, f"{stage}_class") in SIZED and not getattr(self, f"{stage}_size"):
                 self.set_trait(f"{stage}_size", _FIRST_SIZE[stage])
-        self._show_settings()
-        self._ask(None)
-        self._stale = True
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._refresh()
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_later(_PAUSE_SECONDS, self._refresh)
+        with self.guarded(anew=False):
+            self._show_settings()
+            self._ask(None)
+            self._stale = True
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self._refresh()
+                return
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_later(_PAUSE_SECONDS, self._refresh)
 
     # ---- what they lead to -----------------------------------------------------------------------------------
 
@@ -244,12 +245,11 @@ class PartitionExplorer(LiveView):
 
     def _refresh(self) -> None:
         """Plans and shows the plan, if the settings have changed since."""
-        if not self._stale:
-            return
-        layers = self._replan()
+        # Also the wait for a thread that is at it: the plan is there afterwards.
         with self.guarded(anew=False):
-            self.map.show(layers)
-            self._show_numbers()
+            if self._stale:
+                self.map.show(self._replan())
+                self._show_numbers()
 
     def _replan(self) -> list[Layer]:
         """Plans; gives the layers that show the plan, or the request alone if there is none."""

@@ -10,6 +10,7 @@ from typing import Any
 from olmoearth_nb.config.choices import SIZED, StageChoice
 from olmoearth_nb.config.strategies import PartitionStage
 from olmoearth_nb.maps.live import widget_library
+from olmoearth_nb.maps.widgets.quiet import Quiet
 from olmoearth_nb.planning.costs import PlanCosts, doubts_about
 
 __all__ = ["StageInputs", "SteppedInput", "costs_html"]
@@ -41,7 +42,7 @@ class SteppedInput:
 
     def __init__(self, label: str, steps: Sequence[float], changed: Callable[[float], None]) -> None:
         widgets = widget_library()
-        self._steps, self._changed, self._quiet = list(steps), changed, False
+        self._steps, self._changed, self._quiet = list(steps), changed, Quiet()
         self.slider = widgets.IntSlider(
             min=0, max=len(steps) - 1, readout=False, layout={"flex": "1 1 80px", "min_width": "60px"}
         )
@@ -57,12 +58,9 @@ class SteppedInput:
         Args:
             value: Any; the slider goes to the nearest step.
         """
-        self._quiet = True
-        try:
+        with self._quiet:
             self.box.value = value
             self.slider.value = min(range(len(self._steps)), key=lambda index: abs(self._steps[index] - value))
-        finally:
-            self._quiet = False
 
     def _on_slider(self, change: Any) -> None:
         if not self._quiet:
@@ -104,7 +102,7 @@ class StageInputs:
 
     def __init__(self, stage: PartitionStage, classes: Sequence[str], changed: Changed) -> None:
         widgets, about = widget_library(), _ABOUT[stage]
-        self._projected, self._changed, self._quiet = about.projected, changed, False
+        self._projected, self._changed, self._quiet = about.projected, changed, Quiet()
         self.partitioner = widgets.Dropdown(options=classes, layout={"width": "auto"})
         self.size = SteppedInput(f"size, {about.unit}", about.sizes, lambda value: changed("size", value))
         self.overlap = SteppedInput(f"overlap, {about.unit}", about.overlaps, lambda value: changed("overlap", value))
@@ -134,11 +132,8 @@ class StageInputs:
         Args:
             classes: To choose from.
         """
-        self._quiet = True
-        try:
+        with self._quiet:
             self.partitioner.options = classes
-        finally:
-            self._quiet = False
 
     def show(self, choice: StageChoice, *, own: str | None = None) -> None:
         """Shows values.
@@ -148,15 +143,12 @@ class StageInputs:
             own: A class that is none of this package, with its arguments; None if it is one.
         """
         name, ours = choice.partitioner, own is None
-        self._quiet = True
-        try:
+        with self._quiet:
             self.partitioner.value = name
             self.size.show(choice.size)
             self.overlap.show(choice.overlap)
             self.chunk.value = choice.chunk
             self.use_utm.value, self.crs.value, self.resolution.value = choice.use_utm, choice.crs, choice.resolution
-        finally:
-            self._quiet = False
         seen = {
             "size": name in SIZED,
             "overlap": name == "GridPartitioner",

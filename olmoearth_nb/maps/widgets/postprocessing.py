@@ -151,16 +151,23 @@ class PostprocessingView(LiveView):
 
     @traitlets.observe("stage", "partition", "window", "component", "arguments")
     def _changed(self, change: Any) -> None:
-        if not self._settling:
-            self._changed_to({change["name"]})
+        with self.guarded(anew=False):
+            if not self._settling:
+                self._changed_to({change["name"]})
 
     def _changed_to(self, given: set[str]) -> None:
         before = self._trial.choice if self._trial is not None else None
         with self.guarded():
-            with self._settled():
-                self._follow(given)
-            if before is None or self._choice != before or self._failed is not None:
-                self._again(fit=before is None or _place(before) != _place(self._choice))
+            try:
+                with self._settled():
+                    self._follow(given)
+                if self._choice != before or self._failed is not None:
+                    self._try()
+            except OlmoEarthError as error:
+                self._failed = error
+                raise
+            finally:
+                self._show(fit=before is None or _place(before) != _place(self._choice))
 
     def _follow(self, given: set[str]) -> None:
         """Gives the other traits values that fit."""
@@ -210,15 +217,6 @@ class PostprocessingView(LiveView):
 
     # ---- trying ----------------------------------------------------------------------------------------------
 
-    def _again(self, *, fit: bool) -> None:
-        try:
-            self._try()
-        except OlmoEarthError as error:
-            self._failed = error
-            raise
-        finally:
-            self._show(fit=fit)
-
     def _try(self) -> TrialLayers:
         self._failed = None
         trial = self._bench.run(self._choice)
@@ -251,7 +249,9 @@ class PostprocessingView(LiveView):
     def _show(self, *, fit: bool) -> None:
         """Brings all widgets to what was chosen and what it gave."""
         self.controls.show(self._choice)
-        self._yaml.value = f"<pre>{html.escape(self.settings())}</pre>"
+        self._yaml.value = ""
+        with contextlib.suppress(OlmoEarthError):  # what can't be written could not be tried either
+            self._yaml.value = f"<pre>{html.escape(self.settings())}</pre>"
         if self._failed is not None or self._trial is None or self._layers is None:
             self._numbers.value = '<i style="color:#b00020">No result with these settings: see below.</i>'
             self._table.value = self._files.value = ""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from olmoearth_nb.config import ArgumentInput
+from olmoearth_nb.errors import OlmoEarthError
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.maps.live import LiveView, widget_library
 from olmoearth_nb.maps.widgets.arguments import ArgumentInputs
@@ -102,13 +103,21 @@ class StageControls:
         _set_options(self.windows, [(name, name) for name in names], choice.window)
         classes = dict.fromkeys((*bench.components(choice.stage), choice.component))
         _set_options(self.components, [(name.rpartition(".")[2], name) for name in classes], choice.component)
-        self.arguments.show(choice.component, bench.inputs(choice.component), choice.arguments)
+        self.arguments.show(choice.component, self._inputs_of(choice.component), choice.arguments)
         self.reset.disabled = (choice.component, dict(choice.arguments)) == bench.configured(choice.stage)
+
+    def _inputs_of(self, component: str) -> Sequence[ArgumentInput]:
+        """None of a class that can't be imported, which the attempt to run it says."""
+        try:
+            return self._bench.inputs(component)
+        except OlmoEarthError:
+            return ()
 
     def _listener(self, name: str) -> Callable[[Any], None]:
         def changed(change: Any) -> None:
-            if not self._quiet and change["new"] is not None:
-                with self._view.guarded():
+            # Asked within: what another thread shows must not make a change of somebody's unheard.
+            with self._view.guarded(anew=False):
+                if not self._quiet and change["new"] is not None:
                     self._choose(**{name: change["new"]})
 
         return changed
@@ -119,7 +128,7 @@ class StageControls:
             return
         component = self._choice.component
         configured, known = self._bench.configured(self._choice.stage)
-        default = {one.name: one.default for one in self._bench.inputs(component)}.get(name)
+        default = {one.name: one.default for one in self._inputs_of(component)}.get(name)
         arguments = {key: given for key, given in self._choice.arguments.items() if key != name}
         if value != default or (configured == component and name in known):
             arguments[name] = value

@@ -295,6 +295,12 @@ def test_the_picture_shows_what_is_drawn(drawer: RequestDrawer) -> None:
     assert pink() > 200
 
 
+def test_what_is_drawn_far_from_the_project_is_large_on_the_picture(drawer: RequestDrawer) -> None:
+    drawer.features = [box(100, 10, 100.1, 10.1)]
+    west, east = drawer.static().axes[0].get_xlim()
+    assert east - west == pytest.approx(0.1 * 111_320, rel=0.3)
+
+
 def test_closing_frees_all_widgets(project: Path) -> None:
     before = set(widget_module._instances)
     drawer = draw_request(project)

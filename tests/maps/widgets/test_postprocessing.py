@@ -132,6 +132,20 @@ def test_what_is_refused_is_shown_and_no_older_result_instead(view: Postprocessi
     assert "Expected" in view.message.value
 
 
+def test_a_class_or_arguments_that_make_no_sense(view: PostprocessingView) -> None:
+    view.component = "Nothing"
+    assert "no component" in view.message.value
+    assert "No result" in view._numbers.value
+    with pytest.raises(ConfigError, match="no component 'Nothing'"):
+        view.counts
+    view.choose(component="CombineGeotiff", arguments={"nodata_value": object()})
+    assert "Expected a whole number or a number" in view.message.value
+    assert view._yaml.value == ""
+    view.controls.reset.click()
+    assert view.counts["pixels after"] > 1000
+    assert "CombineGeotiff" in view._yaml.value
+
+
 def test_stages_partitions_and_windows(view: PostprocessingView) -> None:
     view.stage = "window"
     assert view.component.endswith("NoopRaster")
