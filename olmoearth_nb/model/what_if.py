@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from rslearn.dataset import Window
 from rslearn.train.model_context import RasterImage, SampleMetadata
 
 from olmoearth_nb.border import foreign_code
@@ -25,6 +24,7 @@ from olmoearth_nb.model.samples import Sample
 from olmoearth_nb.model.trace.capture import TraceRequest, read_samples
 from olmoearth_nb.model.trace.frame import Frame
 from olmoearth_nb.model.trace.recording import Edit
+from olmoearth_nb.store.dataset import open_dataset
 from olmoearth_nb.traces.changes import Changes, Inputs, apply_changes, check_changes, filled
 from olmoearth_nb.traces.data import TraceData
 
@@ -80,8 +80,7 @@ def baseline_samples(loaded: LoadedModel, request: TraceRequest, data: TraceData
         UsageError: If there is no such window.
     """
     if name.startswith("window:"):
-        other = _window(request, name.removeprefix("window:"))
-        return read_samples(loaded, replace(request, window=other, labels=False))
+        return read_samples(loaded, _of_window(loaded, request, name.removeprefix("window:")))
     edit = _then(request.edit, _edit(data, lambda inputs, _: filled(inputs, name, data)))
     return read_samples(loaded, replace(request, edit=edit, labels=False))
 
@@ -158,21 +157,21 @@ def _other_inputs(
     found: dict[str, list[xr.DataArray]] = {}
     for window in dict.fromkeys(wanted.values()):
         chosen = [name for name in names if wanted.get(name) == window]
-        crops = _read_inputs(loaded, request, data, _window(request, window))
+        crops = _read_inputs(loaded, _of_window(loaded, request, window), data)
         for name in chosen:
             found[name] = [one[name] for one in crops if name in one]
             _check_shape(name, found[name], data, window)
     return found
 
 
-def _read_inputs(loaded: LoadedModel, request: TraceRequest, data: TraceData, window: Window) -> list[Inputs]:
+def _read_inputs(loaded: LoadedModel, request: TraceRequest, data: TraceData) -> list[Inputs]:
     read: list[Inputs] = []
 
     def note(inputs: Inputs, _: int) -> Inputs:
         read.append({name: array.copy() for name, array in inputs.items()})
         return inputs
 
-    read_samples(loaded, replace(request, window=window, labels=False, edit=_edit(data, note)))
+    read_samples(loaded, replace(request, edit=_edit(data, note)))
     return read
 
 
@@ -200,20 +199,26 @@ def _inputs_of(loaded: LoadedModel, key: str, names: Sequence[str]) -> list[str]
     return found
 
 
-def _window(request: TraceRequest, name: str) -> Window:
-    """A window of the dataset by its name, or ``group/name``."""
-    group, _, rest = name.rpartition("/")
-    windows = request.dataset.load_windows(names=[rest], groups=[group] if group else None)
-    if not windows:
-        windows = request.dataset.load_windows(names=[name])
-    if len(windows) != 1:
-        raise UsageError(
-            "There are several such windows." if windows else "There is no such window.",
-            where=str(request.dataset.path),
-            expected="a name, or group/name",
-            found=repr(name) if not windows else ", ".join(f"{one.group}/{one.name}" for one in windows),
-        )
-    return windows[0]
+def _of_window(loaded: LoadedModel, request: TraceRequest, name: str) -> TraceRequest:
+    """The same request of another window of the dataset, by its name or ``group/name``."""
+    # One that was built for the trace lies in a dataset of its own, and others in the model's.
+    datasets = [request.dataset]
+    if str(request.dataset.path) != str(loaded.dataset_path):
+        datasets.append(open_dataset(loaded.dataset_path))
+    for dataset in datasets:
+        windows = [
+            window
+            for window in dataset.load_windows(names=list({name, name.rpartition("/")[2]}))
+            if name in (window.name, f"{window.group}/{window.name}")
+        ]
+        if len(windows) == 1:
+            return replace(request, dataset=dataset, window=windows[0], labels=False)
+        if windows:
+            found = ", ".join(f"{one.group}/{one.name}" for one in windows)
+            raise UsageError("There are several such windows.", expected="group/name", found=found)
+    raise UsageError(
+        "There is no such window.", where=str(datasets[-1].path), expected="a name, or group/name", found=repr(name)
+    )
 
 
 # ---- transforms and weights ------------------------------------------------------------------------------------

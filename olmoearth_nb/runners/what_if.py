@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.traces.changes import Changes
+from olmoearth_nb.traces.compare import Comparison, compare
 from olmoearth_nb.traces.difference import OutputDifference, output_differences
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class WhatIf:
             UsageError: If there are several tasks.
         """
         return self.differences[self.before.output().task]
+
+    def compare(self) -> Comparison:
+        """Compares both stage by stage: the first stage at which they differ, and how far all of them do."""
+        return compare(self.before, self.after)
 
     def plot(self, task: str | None = None) -> Figure:
         """Before, after and the difference beside each other.

@@ -39,7 +39,8 @@ class Changes:
 
     Attributes:
         drop_bands: Bands without their values.
-        drop_dates: Time steps without their values: dates as text (``2024-06`` is all of June), or numbers from 0.
+        drop_dates: Time steps without their values: dates as text (``2024-06`` is all of June), or numbers from 0 of
+            all inputs that are series.
         fill: What comes instead.
         scale: Factors.
         offset: What is added, after the factors.
@@ -298,6 +299,9 @@ def _places(inputs: Mapping[str, xr.DataArray], wanted: str | int, dim: str) -> 
         name, wanted = wanted.split("/", 1)
         chosen = {name: inputs[name]}
         wanted = int(wanted) if dim == "time" and wanted.isdigit() and len(wanted) < 4 else wanted
+    if isinstance(wanted, int) and chosen.keys() == inputs.keys():
+        # What has one time step is no series: a mask, a height.
+        chosen = {name: array for name, array in chosen.items() if array.sizes["time"] > 1}
     found = {}
     for name, array in chosen.items():
         places = _steps(array, wanted) if dim == "time" else _bands(array, wanted)

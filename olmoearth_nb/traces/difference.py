@@ -59,8 +59,8 @@ class OutputDifference:
         rows = []
         if self.changed is not None:
             count = int(np.nansum(self.changed.values))
-            unit = "pixels" if self.changed.ndim else "windows"
-            rows.append(("class changed", f"{count:,} {unit} ({self.share:.1%})"))
+            unit = "pixel" if self.changed.ndim else "window"
+            rows.append(("class changed", f"{count:,} {unit}{'s' * (count != 1)} ({self.share:.1%})"))
             rows += [
                 (f"{row['from']} → {row['to']}", f"{row['pixels']:,} ({row['share']:.1%})")
                 for row in self.changes.head(8).to_dict("records")
