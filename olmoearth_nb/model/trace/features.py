@@ -26,7 +26,10 @@ def feature_arrays(
         sizes: For each batch height and width of the model's input of each sample.
         crops: Where the crops lie.
     """
-    return {name: _array(name, _samples(tensors, sizes, watch.layouts), crops) for name, tensors in watch.kept.items()}
+    found = {name: _array(name, _samples(ones, sizes, watch.layouts), crops) for name, ones in watch.kept.items()}
+    # In the order that was asked for, not that of the network.
+    places = {name: place for place, name in enumerate(watch.features)}
+    return dict(sorted(found.items(), key=lambda pair: places[pair[0].partition("[")[0]]))
 
 
 def _samples(

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -53,12 +54,14 @@ class ModuleWatch:
         features: Names of the modules whose tensors are kept.
 
     Attributes:
+        features: As given.
         kept: Name of the module, with ``[i]`` if it gives several tensors -> one tensor a batch.
-        layouts: For each batch what patch embeddings of token models gave, see :mod:`olmoearth_nb.model.trace.tokens`.
+        layouts: For each batch which tokens an OlmoEarth encoder has, see :mod:`olmoearth_nb.model.trace.tokens`.
     """
 
     def __init__(self, network: torch.nn.Module, features: Sequence[str]) -> None:
         self._network = network
+        self.features = tuple(features)
         self._wanted = set(features)
         self._shapes: dict[str, list[tuple[int, ...]]] = {}
         self._batch: dict[str, list[torch.Tensor]] = {}
@@ -91,8 +94,8 @@ class ModuleWatch:
         if name in self._wanted:
             # The next module may work in place.
             self._batch.setdefault(name, []).extend(tensor.detach().clone() for tensor in tensors)
-        if self._wanted and type(module).__name__ == "MultiModalPatchEmbeddings" and isinstance(output, dict):
-            self._layout = {key: value.detach() for key, value in output.items() if isinstance(value, torch.Tensor)}
+        if self._wanted and isinstance(output, Mapping) and "tokens_and_masks" in output:
+            self._layout = _layout(module, output["tokens_and_masks"])
 
     def modules(self) -> tuple[TraceModule, ...]:
         """All modules, with what they gave in the last batch."""
@@ -111,6 +114,20 @@ class ModuleWatch:
                 )
             )
         return tuple(found)
+
+
+def _layout(encoder: Any, tokens: Any) -> dict[str, torch.Tensor] | None:
+    """Tokens and masks of OlmoEarth by modality, in the order in which its blocks get them."""
+    supported = getattr(encoder, "supported_modality_names", None)
+    if supported is None or not hasattr(tokens, "_asdict"):
+        return None
+    given = {name: value for name, value in tokens._asdict().items() if isinstance(value, torch.Tensor)}
+    # The order is that of a set, another one in each process, so that it has to be asked for in the same way.
+    choose = getattr(sys.modules[type(encoder).__module__], "get_modalities_to_process", None)
+    if choose is None:
+        return None
+    names = choose([name for name in given if not name.endswith("_mask")], supported)
+    return {key: given[key].detach() for name in names for key in (name, f"{name}_mask") if key in given}
 
 
 def tensors_of(value: Any, depth: int = 0) -> list[torch.Tensor]:

@@ -23,6 +23,7 @@ from rslearn.utils.geometry import STGeometry
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InferenceError
+from olmoearth_nb.model.instantiate import component_class
 from olmoearth_nb.model.trace.frame import Frame
 from olmoearth_nb.model.trace.stages import InputFacts, time_coords
 from olmoearth_nb.model.trace.writing import features_frame
@@ -256,9 +257,11 @@ def _why_rejected(item: Item, time_range: Times | None, config: LayerConfig) -> 
 
 def _candidates(dataset: Dataset, config: LayerConfig) -> list[Item] | None:
     """All items of a source of local files, without writing its listing; None for other sources."""
-    source = config.instantiate_data_source(dataset.path)
-    if not isinstance(source, LocalFiles):
+    cls = component_class(config.data_source.class_path) if config.data_source is not None else None
+    # Others may open a connection as soon as they are made.
+    if cls is None or not issubclass(cls, LocalFiles):
         return None
+    source: Any = config.instantiate_data_source(dataset.path)
     if source.get_cache_fname().exists():
         items: list[Item] = source.list_items()
         return items

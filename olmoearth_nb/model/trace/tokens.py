@@ -43,7 +43,7 @@ def as_feature(
     Args:
         tensor: Without the batch.
         size: Height and width of the model's input.
-        layout: What the patch embeddings of a token model gave for the batch: modality -> (B, H, W, T, S, D), masks.
+        layout: What an OlmoEarth encoder gave for the batch: modality -> (B, H, W, T, S, D), and masks.
         index: The sample's in that batch.
     """
     values = tensor.float().cpu().numpy()
@@ -73,6 +73,9 @@ def _from_map(values: Array, size: tuple[int, int], dims: tuple[str, ...]) -> Fe
     if values.ndim == 4 and _fits(values.shape[1:3], size):
         # (C, H, W, N) of tokens that are not pooled.
         return values.transpose(3, 0, 1, 2), (*dims, "y", "x"), None
+    if values.ndim == 4 and _fits(values.shape[:2], size):
+        # (H, W, T, D) of OlmoEarth's patch embeddings.
+        return values.transpose(2, 3, 0, 1), (*dims, "y", "x"), None
     return None
 
 
