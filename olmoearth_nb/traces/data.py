@@ -278,7 +278,10 @@ class TraceOutput:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TraceWritten:
-    """What the writer would write, bit by bit what ``run_inference`` writes.
+    """What the writer would write: bit by bit what it writes when the window is predicted alone.
+
+    In a run over several windows their crops share batches, and the last bits of floating-point numbers may differ with
+    the others of a batch (by some 1e-7 of the value); classes are the same.
 
     Attributes:
         layer: Name of the output layer.
