@@ -14,13 +14,14 @@ import xarray as xr
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InferenceError, UnsupportedError, UsageError
-from olmoearth_nb.model.importance import METHODS, Found, Images
+from olmoearth_nb.model.importance import METHODS, Asked, Found, Images
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.placing import coordinates, place
 from olmoearth_nb.model.predict import rslearn_data
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.samples import Sample
 from olmoearth_nb.model.scores import CropScore, Target, as_images, single_precision
+from olmoearth_nb.progress import Progress
 from olmoearth_nb.traces.attribution import Attribution, Question
 from olmoearth_nb.traces.data import TraceData, TraceOutput
 from olmoearth_nb.traces.places import Pixels, pixels_of
@@ -45,6 +46,7 @@ def explain(
     question: Question,
     *,
     read_baseline: ReadBaseline,
+    progress: Progress = None,
 ) -> Attribution:
     """What the inputs of a window have to do with what the model says.
 
@@ -54,6 +56,7 @@ def explain(
         samples: Its crops after the transforms.
         question: What is asked.
         read_baseline: Asked for baselines that are read.
+        progress: See :mod:`olmoearth_nb.progress`.
 
     Raises:
         InferenceError: If the model fails.
@@ -61,6 +64,8 @@ def explain(
         UsageError: If there is no such class, task, pixel or baseline.
     """
     start = time.monotonic()
+    if not data.stages:
+        raise UsageError("The model was not run on the window.", found="; ".join(one.text for one in data.warnings))
     output = data.output(question.task)
     pixels = pixels_of(data.window, at=question.at, pixel=question.pixel, region=question.region)
     target, name = _target(output, question, pixels)
@@ -76,7 +81,8 @@ def explain(
             raise UnsupportedError("The model has no inputs that are images of floating point numbers.", where=where)
         baselines = _baselines(question, scores, list(used), read_baseline)
         size = question.batch_size or rslearn_data(loaded).batch_size
-        found = METHODS[question.method](scores, baselines, question, size)
+        asked = Asked(scores=scores, baselines=baselines, question=question, size=size, progress=progress)
+        found = METHODS[question.method](asked)
     frame = [data.crops[index].bounds for index in used]
     return Attribution(
         window=data.window,

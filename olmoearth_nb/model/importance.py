@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +15,54 @@ from captum.attr import IntegratedGradients, Occlusion
 
 from olmoearth_nb.errors import UnsupportedError
 from olmoearth_nb.model.scores import CropScore
+from olmoearth_nb.progress import Progress, open_bar
 from olmoearth_nb.traces.attribution import Question
 
-__all__ = ["METHODS", "Found", "Images"]
+__all__ = ["METHODS", "Asked", "Found", "Images"]
 
 Array = npt.NDArray[np.float64]
 Images = tuple[torch.Tensor, ...]
 """Inputs of a crop, each (1, C, T, H, W)."""
 
+Box: TypeAlias = Callable[[int, int, int, int], tuple[int, ...]]
+"""Size of a box out of that of an input: C, T, H, W."""
+
 _FIRST_STEPS = 16
 # Of a difference that is hardly one there is no share.
 _SMALLEST = 1e-6
 _PATCHES_ALONG = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a method is asked.
+
+    Attributes:
+        scores: Of each crop.
+        baselines: For each crop what importance is relative to.
+        question: The question.
+        size: Samples in a pass.
+        progress: See :mod:`olmoearth_nb.progress`.
+    """
+
+    scores: Sequence[CropScore]
+    baselines: Sequence[Images]
+    question: Question
+    size: int
+    progress: Progress = None
+
+    @contextlib.contextmanager
+    def bar(self, total: int, what: str) -> Iterator[None]:
+        """Shows how many samples of a total have gone through the model."""
+        bar = open_bar(self.progress, total=total, desc=what, unit="pass")
+        try:
+            for score in self.scores:
+                score.passed = bar.update
+            yield
+        finally:
+            bar.close()
+            for score in self.scores:
+                score.passed = lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +92,8 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def _gradient(scores: Sequence[CropScore], _: Sequence[Images], question: Question, size: int) -> Found:  # noqa: ARG001
+def _gradient(asked: Asked) -> Found:
+    scores = asked.scores
     parts = [_gradients(score) for score in scores]
     names = scores[0].names
     values: dict[str, list[Array]] = {name: [] for name in names}
@@ -85,21 +124,24 @@ def _unused(names: Sequence[str], parts: Sequence[tuple[float, Sequence[torch.Te
     return (f"No gradient reaches {', '.join(without)}: the model does not use it.",) if without else ()
 
 
-def _integrated(scores: Sequence[CropScore], baselines: Sequence[Images], question: Question, size: int) -> Found:
+def _integrated(asked: Asked) -> Found:
+    scores, question = asked.scores, asked.question
     parts = [_gradients(score) for score in scores]
     reached = [[one is not None for one in gradients] for _, gradients in parts]
     # What is not reached stays as it is, so that both ends of the path differ in what is explained alone.
     ends = [
         tuple(base if use else image for base, image, use in zip(one, score.images, uses, strict=True))
-        for one, score, uses in zip(baselines, scores, reached, strict=True)
+        for one, score, uses in zip(asked.baselines, scores, reached, strict=True)
     ]
     full = sum(total for total, _ in parts)
     start = sum(_score(score, end) for score, end in zip(scores, ends, strict=True))
     steps = min(_FIRST_STEPS, question.most_steps)
     while True:
-        found = [
-            _integrate(score, end, uses, steps, size) for score, end, uses in zip(scores, ends, reached, strict=True)
-        ]
+        with asked.bar(steps * len(scores), f"Integrated gradients, {steps} steps"):
+            found = [
+                _integrate(score, end, uses, steps, asked.size)
+                for score, end, uses in zip(scores, ends, reached, strict=True)
+            ]
         explained = sum(float(array.sum()) for arrays in found for array in arrays)
         gap = abs(explained - (full - start)) / max(abs(full - start), _SMALLEST)
         if gap <= question.tolerance or steps >= question.most_steps:
@@ -139,32 +181,49 @@ def _integrate(score: CropScore, end: Images, uses: Sequence[bool], steps: int, 
     return [arrays.get(i, np.zeros(_as_array(image).shape)) for i, image in enumerate(score.images)]
 
 
-def _occlusion(scores: Sequence[CropScore], baselines: Sequence[Images], question: Question, size: int) -> Found:
+def _occlusion(asked: Asked) -> Found:
+    scores = asked.scores
     names = scores[0].names
     by_band: dict[str, Array] = {}
     by_time: dict[str, Array] = {}
     maps: dict[str, list[Array]] = {name: [] for name in names}
-    for score, baseline in zip(scores, baselines, strict=True):
-        bands = _cover(score, baseline, lambda _, t, h, w: (1, t, h, w), size)
-        times = _cover(score, baseline, lambda c, _, h, w: (c, 1, h, w), size)
-        squares = _cover(score, baseline, lambda c, t, h, w: (c, t, *_patch(h, w, question.patch_size)), size)
-        for i, name in enumerate(names):
-            # The score is a sum over crops, and so is what covering the same band in all of them does.
-            by_band[name] = by_band.get(name, 0.0) + bands[i][0, :, 0, 0]
-            by_time[name] = by_time.get(name, 0.0) + times[i][:, 0, 0, 0]
-            maps[name].append(squares[i][0, 0])
+    with asked.bar(sum(_covers(score, asked.question) for score in scores), "Occlusion"):
+        for score, baseline in zip(scores, asked.baselines, strict=True):
+            bands, times, squares = (_cover(score, baseline, shape, asked.size) for shape in _boxes(asked.question))
+            for i, name in enumerate(names):
+                # The score is a sum over crops, and so is what covering the same band in all of them does.
+                by_band[name] = by_band.get(name, 0.0) + bands[i][0, :, 0, 0]
+                by_time[name] = by_time.get(name, 0.0) + times[i][:, 0, 0, 0]
+                maps[name].append(squares[i][0, 0])
     return Found(
         score=sum(_score(score, score.images) for score in scores),
-        baseline_score=sum(_score(score, one) for score, one in zip(scores, baselines, strict=True)),
+        baseline_score=sum(_score(score, one) for score, one in zip(scores, asked.baselines, strict=True)),
         by_band=by_band,
         by_time=by_time,
         maps=maps,
     )
 
 
-def _cover(
-    score: CropScore, baseline: Images, shape: Callable[[int, int, int, int], tuple[int, ...]], size: int
-) -> list[Array]:
+def _boxes(question: Question) -> tuple[Box, Box, Box]:
+    """What is covered at a time: a band, a date, a square."""
+    return (
+        lambda _, t, h, w: (1, t, h, w),
+        lambda c, _, h, w: (c, 1, h, w),
+        lambda c, t, h, w: (c, t, *_patch(h, w, question.patch_size)),
+    )
+
+
+def _covers(score: CropScore, question: Question) -> int:
+    """How many samples occlusion needs."""
+    shapes = [tuple(image.shape[1:]) for image in score.images]
+    boxes = [(shape, box(*shape)) for box in _boxes(question) for shape in shapes]
+    # What is not covered at all goes through the model once each time.
+    return len(_boxes(question)) + sum(
+        math.prod(-(-size // side) for size, side in zip(shape, box, strict=True)) for shape, box in boxes
+    )
+
+
+def _cover(score: CropScore, baseline: Images, shape: Box, size: int) -> list[Array]:
     """What covering boxes of each input in turn takes from the score, (T, C, H, W)."""
     boxes = tuple(shape(*image.shape[1:]) for image in score.images)
     with torch.no_grad():
@@ -193,7 +252,7 @@ def _as_array(image: torch.Tensor) -> Array:
     return image.detach()[0].transpose(0, 1).double().cpu().numpy()
 
 
-METHODS: Mapping[str, Callable[[Sequence[CropScore], Sequence[Images], Question, int], Found]] = {
+METHODS: Mapping[str, Callable[[Asked], Found]] = {
     "gradient": _gradient,
     "integrated_gradients": _integrated,
     "occlusion": _occlusion,

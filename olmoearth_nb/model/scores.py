@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -53,6 +52,7 @@ class CropScore:
     Attributes:
         names: Of the inputs that it is a function of: images of floating point numbers. Others stay as they are.
         images: Those inputs, each (1, C, T, H, W).
+        passed: Is told how many samples have gone through the model.
     """
 
     def __init__(self, loaded: LoadedModel, sample: Sample, target: Target, weights: torch.Tensor) -> None:
@@ -62,7 +62,11 @@ class CropScore:
         self._metadata = sample[2]
         self._task = _task_of(loaded.task, target.task)
         self._head = _head_of(loaded.module, target.task)
+        # Of merged tasks several share a head.
+        offsets: Any = getattr(loaded.module.model, "task_label_offsets", None) or {}
+        self._offset = int(offsets.get(target.task, {}).get("offset", 0))
         self._weights = weights.to(loaded.device)
+        self.passed: Callable[[int], object] = lambda _: None
         images = as_images(self._inputs)
         self.names = tuple(images)
         self.images = tuple(image[None] for image in images.values())
@@ -77,6 +81,7 @@ class CropScore:
         batch = (inputs, targets, [self._metadata] * count)
         with watch_heads(self._module) as seen, foreign_code(InferenceError, "The model fails on it"):
             output: Any = self._module.predict_step(batch, 0)
+        self.passed(count)
         if self._target.classes:
             logits = next((call[1] for call in seen.calls if call[0] is self._head), None)
             return self._of_classes(logits)
@@ -111,14 +116,15 @@ class CropScore:
                     expected="segmentation or classification",
                     found=kind_of(self._task),
                 )
-        if scores.shape[1] <= max(self._target.classes):
+        factors = {index + self._offset: factor for index, factor in self._target.classes.items()}
+        if scores.shape[1] <= max(factors):
             raise UnsupportedError(
-                f"The head has no class {max(self._target.classes)}.",
+                "The head has a score for fewer classes.",
                 where=f"task {self._target.task}",
-                found=f"{scores.shape[1]} scores",
+                expected=f"more than {max(factors)}",
+                found=f"{scores.shape[1]}",
             )
-        chosen = torch.stack([scores[:, index] * factor for index, factor in self._target.classes.items()]).sum(0)
-        return self._mean(chosen)
+        return self._mean(torch.stack([scores[:, index] * factor for index, factor in factors.items()]).sum(0))
 
     def _of_values(self, values: torch.Tensor) -> torch.Tensor:
         if not isinstance(self._task, PerPixelRegressionTask | RegressionTask):
@@ -204,20 +210,12 @@ def _fitted(weights: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """Weights of a crop's pixels as weights of the pixels that the model gives; their sum stays."""
     rows, columns = weights.shape
     height, width = shape
-    if height >= rows and width >= columns and (height, width) != (rows, columns) and not _finer(weights.shape, shape):
-        # Padding comes to the right and below.
+    if height >= rows and width >= columns:
+        # Padding comes to the right and below, for the writer's merger too.
         return torch.nn.functional.pad(weights, (0, width - columns, 0, height - rows))
-    scale = Fraction(height, rows)
-    if Fraction(width, columns) != scale or 1 not in (scale.numerator, scale.denominator):
+    step = rows // height
+    if (height * step, width * step) != (rows, columns):
         raise UnsupportedError(
-            "The model's map does not fit the crop.", found=f"{height} × {width}", expected=f"{rows} × {columns}"
+            "The model's map does not fit the crop.", expected=f"{rows} × {columns} pixels", found=f"{height} × {width}"
         )
-    if scale < 1:
-        step = scale.denominator
-        return weights.reshape(height, step, width, step).sum(dim=(1, 3))
-    step = scale.numerator
-    return weights.repeat_interleave(step, 0).repeat_interleave(step, 1) / step**2
-
-
-def _finer(weights: torch.Size, shape: torch.Size) -> bool:
-    return shape[0] % weights[0] == 0 and shape[0] * weights[1] == shape[1] * weights[0]
+    return weights.reshape(height, step, width, step).sum(dim=(1, 3))

@@ -12,7 +12,9 @@ import xarray as xr
 
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.legend import Legend
+from olmoearth_nb.progress import Progress
 from olmoearth_nb.runners.attribution import WindowAttribution
+from olmoearth_nb.runners.shown_trace import ShownTrace
 from olmoearth_nb.runners.trace_summary import trace_html, trace_text
 from olmoearth_nb.runners.what_if import WhatIf
 from olmoearth_nb.traces.attribution import Attribution, Baseline, Method, Question
@@ -40,12 +42,13 @@ class TraceEngine(Protocol):
             features: Names of modules to keep the outputs of.
         """
 
-    def attribute(self, data: TraceData, question: Question) -> Attribution:
+    def attribute(self, data: TraceData, question: Question, *, progress: Progress = None) -> Attribution:
         """What the inputs have to do with what the model says.
 
         Args:
             data: What was recorded.
             question: What is asked.
+            progress: See :mod:`olmoearth_nb.progress`.
         """
 
     def what_if(self, data: TraceData, changes: Changes) -> TraceEngine:
@@ -57,7 +60,7 @@ class TraceEngine(Protocol):
         """
 
 
-class WindowTrace:
+class WindowTrace(ShownTrace):
     """One window, from the file on disk to what the writer would write.
 
     ``trace.data`` holds all of it; the module :mod:`olmoearth_nb.traces.data` says how arrays are named. The
@@ -74,7 +77,7 @@ class WindowTrace:
     """
 
     def __init__(self, data: TraceData, *, engine: TraceEngine | None = None) -> None:
-        self.data = data
+        super().__init__(data, legend=None if engine is None else engine.legend)
         self._engine = engine
 
     # ---- what was recorded -----------------------------------------------------------------------------------
@@ -193,6 +196,7 @@ class WindowTrace:
         region: Region | None = None,
         task: str | None = None,
         baseline: Baseline = "zero",
+        progress: Progress = None,
         **options: Any,
     ) -> WindowAttribution:
         """What each band, date and pixel of the inputs has to do with what the model says.
@@ -210,6 +214,7 @@ class WindowTrace:
             task: The task; None for the only one.
             baseline: What importance is relative to: ``zero`` after all transforms, ``mean`` of the training windows
                 or ``nodata`` before them, ``window:NAME`` for another window, a number, or numbers for each input.
+            progress: See :mod:`olmoearth_nb.progress`.
             options: ``against``: a class whose logit is subtracted; ``patch_size``: side of the squares that occlusion
                 covers, in pixels; ``batch_size``; ``tolerance``: how far the sum of integrated gradients may be off,
                 as a share (0.01); ``most_steps``: after how many steps they give up (1024).
@@ -237,7 +242,7 @@ class WindowTrace:
             baseline=baseline,
             **options,
         )
-        return WindowAttribution(**vars(engine.attribute(self.data, question)))
+        return WindowAttribution(**vars(engine.attribute(self.data, question, progress=progress)))
 
     def what_if(
         self,
@@ -345,7 +350,7 @@ class WindowTrace:
         return trace_text(self.data)
 
     def _repr_html_(self) -> str:
-        return trace_html(self.data, self.check())
+        return trace_html(self.data, self.check()) + self._picture_html()
 
 
 def _shape(shape: tuple[int, ...] | None, outputs: int) -> str:

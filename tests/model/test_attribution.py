@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scenes
 import shapely
+import task_models
 import torch
 from places import Place, add_raster_windows, measuring_windows, two_tasks
 from series import S2, files_of, olmoearth_place, series_place, trace_of
@@ -17,6 +18,7 @@ from olmoearth_nb.errors import UnsupportedError, UsageError
 from olmoearth_nb.model.finetune import TrainingResult
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.predict import forward
+from olmoearth_nb.model.scores import _fitted
 from olmoearth_nb.model.trace.engine import Engine
 from olmoearth_nb.runners.window_trace import WindowTrace
 
@@ -153,6 +155,110 @@ def test_they_are_complete_for_tasks_by_window(place: Callable[..., Place], conf
         assert why.score == pytest.approx(float(trace.logits.max()), rel=1e-4)  # type: ignore[union-attr]
     with pytest.raises(UsageError, match="one thing of the whole window"):
         trace.attribute(pixel=(0, 0))
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "per-pixel regression", "classification", "regression", "multi"])
+def test_every_kind_of_task_in_crops(tmp_path: Path, kind: str) -> None:
+    place = task_models.task_place(tmp_path, kind, count=2)
+    trace = trace_of(place, task_models.load(place), "w0")
+    for name, output in trace.data.outputs.items():
+        where: Any = {} if output.prediction is None or output.prediction.ndim == 0 else {"pixel": (20, 9)}
+        if output.values is not None and output.values.ndim:
+            where = {"pixel": (20, 9)}
+        why = trace.attribute(task=name, **where)
+        _complete(why)
+        said = output.values if output.values is not None else output.logits
+        assert said is not None
+        if output.values is None:
+            said = said.sel({"class": why.target})
+            assert why.target in scenes.CLASSES
+        value = said.values[20, 9] if where else said.values
+        assert why.score == pytest.approx(float(value), rel=1e-4)
+
+
+def test_objects_have_no_score_to_explain(tmp_path: Path) -> None:
+    place = task_models.task_place(tmp_path, "detection", count=2)
+    trace = trace_of(place, task_models.load(place), "w0")
+    with pytest.raises(UnsupportedError, match=r"task of detection has no score"):
+        trace.attribute("forest")
+
+
+def test_olmoearth_with_radar_of_some_dates(tmp_path: Path) -> None:
+    place = task_models.olmoearth_place(tmp_path, dates=3, size=16, radar=(0, 2))
+    trace = trace_of(place, task_models.load(place), "series")
+    why = trace.attribute("forest", pixel=(3, 3))
+    _complete(why)
+    assert {name: array.shape for name, array in why.inputs.items()} == {
+        "sentinel2_l2a": (3, 12, 16, 16),
+        "sentinel1": (2, 2, 16, 16),
+    }
+    assert why.dates()["date"].tolist() == ["2024-01-05", "2024-02-04", "2024-03-05", "2024-01-05", "2024-03-05"]
+
+
+def _tweaked(place: Callable[..., Place], **changes: Any) -> WindowTrace:
+    config = scenes.raster_model_config(crop_size=None)
+    config["model"]["init_args"]["model"]["init_args"]["decoders"]["segment"][:0] = changes.get("decoder", [])
+    config["data"]["init_args"]["default_config"]["transforms"] += changes.get("transforms", [])
+    config["data"]["init_args"]["inputs"]["image"] |= changes.get("image", {})
+    one = place(config)
+    scenes.add_window(one.dataset, "w", (0, 0, 16, 16))
+    return trace_of(one, one.load(), "w")
+
+
+def test_padded_inputs_have_no_place(place: Callable[..., Place]) -> None:
+    pad = scenes._component("rslearn.train.transforms.pad.Pad", size=32)
+    trace = _tweaked(place, transforms=[pad])
+    why = trace.attribute(1, pixel=(15, 3))
+    _complete(why)
+    assert why.score == pytest.approx(float(_logits(trace)[1, 15, 3]), rel=1e-4)
+    pixels = why.by_pixel["image"]
+    assert pixels.shape == (32, 32)
+    assert not pixels.coords
+    # Padding comes below, so that rows stay what they were.
+    assert np.argwhere(np.abs(pixels.values) > 1e-9).min(axis=0).tolist() == [14, 2]
+
+
+def test_a_coarser_input_is_placed(place: Callable[..., Place]) -> None:
+    upsample = scenes._component("rslearn.models.upsample.Upsample", scale_factor=2)
+    trace = _tweaked(place, decoder=[upsample], image={"resolution_factor": "1/2"})
+    assert trace.stages[-1].inputs["image"].shape == (1, 3, 8, 8)
+    why = trace.attribute(1, pixel=(7, 4))
+    _complete(why)
+    pixels = why.by_pixel["image"]
+    assert pixels.shape == (8, 8)
+    row, column = np.unravel_index(int(np.abs(pixels.values).argmax()), (8, 8))
+    assert abs(row - 3) <= 1
+    assert abs(column - 2) <= 1
+    assert float(pixels["x"][1] - pixels["x"][0]) == 20
+
+
+def test_weights_of_pixels_fit_coarser_maps() -> None:
+    weights = torch.zeros(4, 6)
+    weights[0, 0], weights[1, 1], weights[3, 5] = 0.25, 0.25, 0.5
+    assert _fitted(weights, torch.Size((2, 3))).tolist() == [[0.5, 0, 0], [0, 0, 0.5]]
+    assert _fitted(weights, torch.Size((5, 8)))[:4, :6].equal(weights)
+    with pytest.raises(UnsupportedError, match=r"does not fit.*4 × 6.*2 × 2"):
+        _fitted(weights, torch.Size((2, 2)))
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
+def test_progress_is_shown(raster: Place, trained: TrainingResult, method: Any) -> None:
+    trace = trace_of(raster, raster.load(trained.best_checkpoint), "w5")
+    bars: list[list[int]] = []
+
+    class Bar:
+        def __init__(self, *, total: int, desc: str, unit: str) -> None:
+            bars.append([total, 0])
+
+        def update(self, n: int = 1, /) -> None:
+            bars[-1][1] += n
+
+        def close(self) -> None:
+            bars[-1].append(0)
+
+    trace.attribute(1, method=method, progress=Bar, patch_size=3)
+    assert bars
+    assert all(total == done > 9 for total, done, _ in bars)
 
 
 def test_series_of_two_sensors_and_a_mask(tmp_path: Path) -> None:

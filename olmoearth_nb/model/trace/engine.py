@@ -13,6 +13,7 @@ from olmoearth_nb.model.samples import Sample
 from olmoearth_nb.model.trace.capture import TraceRequest, capture, read_samples
 from olmoearth_nb.model.trace.recording import Edit
 from olmoearth_nb.model.what_if import baseline_samples, changed
+from olmoearth_nb.progress import Progress
 from olmoearth_nb.traces.attribution import Attribution, Question
 from olmoearth_nb.traces.changes import Changes
 from olmoearth_nb.traces.data import TraceData
@@ -72,12 +73,13 @@ class Engine:
         """
         return read_samples(self.loaded, replace(self.request, edit=edit or self.request.edit))
 
-    def attribute(self, data: TraceData, question: Question) -> Attribution:
+    def attribute(self, data: TraceData, question: Question, *, progress: Progress = None) -> Attribution:
         """What the inputs of the window have to do with what the model says.
 
         Args:
             data: What was recorded of the window.
             question: What is asked.
+            progress: See :mod:`olmoearth_nb.progress`.
 
         Raises:
             InferenceError: If the window can't be read or the model fails.
@@ -88,7 +90,7 @@ class Engine:
         def read_baseline(name: str) -> list[Sample]:
             return baseline_samples(self.loaded, self.request, data, name)
 
-        return explain(self.loaded, data, self.samples(), question, read_baseline=read_baseline)
+        return explain(self.loaded, data, self.samples(), question, read_baseline=read_baseline, progress=progress)
 
     def what_if(self, data: TraceData, changes: Changes) -> Engine:
         """The same window with other inputs, transforms or weights.
