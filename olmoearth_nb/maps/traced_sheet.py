@@ -1,0 +1,399 @@
+"""Panels of a trace on a sheet, by matplotlib: maps, bars and lines in rows, with what their colours mean below.
+
+Everything has its place in inches: leaving the arrangement of sixty maps to matplotlib takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from rasterio.crs import CRS
+
+from olmoearth_nb.legend import RangeLegend
+from olmoearth_nb.maps.canvas import Picture, add_scale_bar, key_of, plain, unit
+from olmoearth_nb.maps.frame import MapFrame
+from olmoearth_nb.maps.style import ClassColors, Coloring
+from olmoearth_nb.maps.traced_panels import Bars, Histogram, Lines, Mark, Panel, PixelMap
+from olmoearth_nb.traces.data import TraceWindow
+
+__all__ = ["Group", "clipped", "colorings_of", "draw_sheet_of", "ranked", "window_tall"]
+
+_WIDTH = 9.6
+_GAP, _TITLE, _CAPTION, _HISTOGRAM = 0.12, 0.2, 0.17, 0.5
+_HEADING, _SUBHEADING = 0.34, 0.24
+_CHART_WIDTH, _BAR, _LINES_HEIGHT = 3.1, 0.17, 1.5
+_KEY_ROW, _KEY_WIDTH, _RAMP_WIDTH, _RAMP_HEIGHT = 0.18, 1.85, 2.1, 0.5
+_TALLEST = 1.6
+_MOST_BARS, _MOST_LINES, _MOST_KEYS = 24, 14, 80
+_SIDES = ((3, 2.6), (8, 2.25), (12, 1.5), (24, 1.1))
+_SMALLEST = 0.86
+_CHARACTERS_PER_INCH = 15
+_GREY = "#555555"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Panels that belong together.
+
+    Attributes:
+        title: What they are; nothing if empty.
+        panels: The panels.
+        side: Width of its maps in inches; by their number if None.
+    """
+
+    title: str
+    panels: Sequence[Panel]
+    side: float | None = None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a panel lies, inches from the upper left corner."""
+
+    panel: Panel
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def draw_sheet_of(window: TraceWindow, groups: Sequence[Group], *, title: str) -> Figure:
+    """All panels of some groups.
+
+    Args:
+        window: The window that the maps show.
+        groups: In their order from above.
+        title: One line above all.
+    """
+    groups = [group for group in groups if group.panels]
+    frame = _frame_of(window)
+    tall = window_tall(window)
+    places: list[_Place] = []
+    headings: list[tuple[float, str]] = []
+    top = _HEADING
+    for group in groups:
+        if group.title:
+            headings.append((top, group.title))
+            top += _SUBHEADING
+        found, top = _flow(group, tall, top)
+        places += found
+    colorings = colorings_of([place.panel for place in places if isinstance(place.panel, PixelMap)])
+    width = max([place.left + place.width for place in places] + [3.6])
+    keys_top = top
+    height = top + sum(_key_height(one, width) for one in colorings if isinstance(one, ClassColors))
+    ramps = [one for one in colorings if isinstance(one, RangeLegend)]
+    height += _RAMP_HEIGHT * -(-len(ramps) // _in_row(width, _RAMP_WIDTH))
+    figure = Picture(figsize=(width, height), dpi=100)
+    figure.text(0, 1, plain(title), fontsize=9.5, va="top", ha="left")
+    for at, text in headings:
+        figure.text(0, 1 - at / height, plain(text), fontsize=8, va="top", ha="left", color=_GREY, weight="bold")
+    first = next((place for place in places if isinstance(place.panel, PixelMap)), None)
+    for place in places:
+        _draw(figure, place, window, frame, tall, scale=place is first and window.shape != (1, 1))
+    _draw_keys(figure, [one for one in colorings if isinstance(one, ClassColors)], ramps, keys_top)
+    return figure
+
+
+def window_tall(window: TraceWindow) -> float:
+    """Height of a picture of a window as a multiple of its width; very tall ones are squeezed.
+
+    Args:
+        window: The window.
+    """
+    frame = _frame_of(window)
+    return min(frame.height * frame.aspect / frame.width, _TALLEST)
+
+
+def _frame_of(window: TraceWindow) -> MapFrame:
+    a, _, c, _, e, f = window.transform
+    height, width = window.shape
+    low, high = sorted((f, f + e * height))
+    return MapFrame(CRS.from_user_input(window.crs), (min(c, c + a * width), low, max(c, c + a * width), high))
+
+
+def _flow(group: Group, tall: float, top: float) -> tuple[list[_Place], float]:
+    """Panels in rows from left to right, and where the rows end."""
+    maps = sum(isinstance(panel, PixelMap) for panel in group.panels)
+    side = group.side or next((size for count, size in _SIDES if maps <= count), _SMALLEST)
+    places: list[_Place] = []
+    left = deepest = 0.0
+    for panel in group.panels:
+        width, height = _size(panel, side, tall)
+        if left and left + width > _WIDTH + 1e-6:
+            left, top, deepest = 0.0, top + deepest + _GAP, 0.0
+        places.append(_Place(panel, left, top, width, height))
+        left, deepest = left + width + _GAP, max(deepest, height)
+    return places, top + deepest + _GAP
+
+
+def _size(panel: Panel, side: float, tall: float) -> tuple[float, float]:
+    if isinstance(panel, PixelMap):
+        below = _HISTOGRAM + _GAP if panel.histogram is not None else 0.0
+        return side, _TITLE + side * tall + _CAPTION + below
+    if isinstance(panel, Bars):
+        return _CHART_WIDTH, _TITLE + 0.35 + _BAR * (min(len(panel.names), _MOST_BARS) + 1)
+    return _CHART_WIDTH * 1.5, _TITLE + _LINES_HEIGHT + 0.35
+
+
+def _draw(figure: Figure, place: _Place, window: TraceWindow, frame: MapFrame, tall: float, *, scale: bool) -> None:
+    panel = place.panel
+    if isinstance(panel, Bars):
+        _draw_bars(_axes(figure, place, left=1.0, below=0.28), panel)
+        return
+    if isinstance(panel, Lines):
+        _draw_lines(_axes(figure, place, left=0.5, below=0.35, right=0.85), panel)
+        return
+    below = place.height - _TITLE - place.width * tall
+    ax = _axes(figure, place, below=below)
+    _draw_map(ax, panel, window, frame, place.width)
+    if scale:
+        add_scale_bar(ax, frame)
+    if panel.histogram is not None:
+        _draw_histogram(_axes(figure, place, top=place.height - _HISTOGRAM, below=0.14), panel.histogram)
+
+
+def _axes(
+    figure: Figure, place: _Place, *, left: float = 0.0, below: float = 0.0, right: float = 0.0, top: float = _TITLE
+) -> Axes:
+    width, height = figure.get_size_inches()
+    box = (place.left + left, height - place.top - place.height + below)
+    size = (place.width - left - right, place.height - top - below)
+    return figure.add_axes((box[0] / width, box[1] / height, size[0] / width, size[1] / height))
+
+
+def _draw_map(ax: Axes, panel: PixelMap, window: TraceWindow, frame: MapFrame, width: float) -> None:
+    a, _, c, _, e, f = window.transform
+    rows, columns = window.shape
+    extent = (c, c + a * columns, f + e * rows, f)
+    ax.set(xticks=[], yticks=[], facecolor="#f4f4f2")
+    for spine in ax.spines.values():
+        spine.set(color="#bbbbbb", linewidth=0.5)
+    fine = max(panel.rgba.shape[:2]) > 2 * width * 100
+    ax.imshow(
+        panel.rgba,
+        extent=extent,
+        interpolation="antialiased" if fine else "nearest",
+        interpolation_stage="rgba",
+        aspect=frame.aspect,
+    )
+    for mark in panel.marks:
+        _draw_mark(ax, mark, window)
+    ax.set(xlim=extent[:2], ylim=extent[2:])
+    small = 8.0 if width > 1.3 else 6.5
+    ax.set_title(plain(clipped(panel.title, width * 8.5 / small)), loc="left", fontsize=small, pad=2.5)
+    if panel.caption:
+        text = plain(clipped(panel.caption, width * 1.25))
+        ax.annotate(text, (0, 0), (0, -2.5), "axes fraction", "offset points", fontsize=6.2, va="top", color=_GREY)
+
+
+def _draw_mark(ax: Axes, mark: Mark, window: TraceWindow) -> None:
+    a, _, c, _, e, f = window.transform
+    shape = shapely.transform(mark.shape, lambda points: points * [a, e] + [c, f])
+    if shapely.is_empty(shape):
+        return
+    halo = [withStroke(linewidth=2.4, foreground="#222222")]
+    line: dict[str, Any] = {
+        "color": unit(mark.color),
+        "linewidth": 1.1,
+        "linestyle": "--" if mark.dashed else "-",
+        "path_effects": halo,
+    }
+    for part in shapely.get_parts(shape):
+        if part.geom_type == "Polygon":
+            for ring in (part.exterior, *part.interiors):
+                ax.plot(*np.array(ring.coords).T[:2], **line)
+        elif part.geom_type == "Point":
+            ax.plot([part.x], [part.y], marker="o", markersize=4, **line | {"linestyle": ""})
+        else:
+            ax.plot(*np.array(part.coords).T[:2], **line)
+    if mark.text:
+        left, _, _, top = shapely.bounds(shape).tolist()
+        ax.annotate(
+            plain(clipped(mark.text, 1.2)), (left, top), (0, 1.5), "data", "offset points",
+            fontsize=5.5, color=unit(mark.color), path_effects=[withStroke(linewidth=1.6, foreground="#222222")],
+            clip_on=True,
+        )  # fmt: skip
+
+
+def _draw_histogram(ax: Axes, histogram: Histogram) -> None:
+    """Values of the window over the range of the training windows."""
+    ax.set_yticks([])
+    ax.spines[["top", "left", "right"]].set_visible(False)
+    ax.spines["bottom"].set(color="#999999", linewidth=0.5)
+    ax.tick_params(labelsize=5.5, length=2, colors=_GREY, pad=1)
+    ends = [float(end) for end in histogram.usual or ()]
+    if histogram.values.size:
+        low, high = np.percentile(histogram.values, [0.5, 99.5]).tolist()
+        ends += [low, high]
+    if not ends:
+        ax.set_xticks([])
+        return
+    low, high = min(ends), max(ends)
+    room = (high - low) * 0.05 or max(abs(low) * 0.05, 0.5)
+    ax.set_xlim(low - room, high + room)
+    if histogram.usual is not None:
+        ax.axvspan(*histogram.usual, color="#2c6fbb", alpha=0.18, linewidth=0)
+    if histogram.values.size:
+        ax.hist(histogram.values, bins=40, range=(low - room, high + room), color="#555555", histtype="stepfilled")
+    ax.locator_params(axis="x", nbins=3)
+
+
+def ranked(bars: Bars, most: int) -> list[int]:
+    """Numbers of the bars that are shown: all if they are few; else the largest and the label's, largest first.
+
+    Args:
+        bars: The bars.
+        most: How many.
+    """
+    if len(bars.names) <= most:
+        return list(range(len(bars.names)))
+    order = np.argsort(-np.nan_to_num(np.array(bars.values), nan=-np.inf), kind="stable")[:most].tolist()
+    if bars.marked is not None and bars.marked not in order:
+        order[-1] = bars.marked
+    return [int(index) for index in order]
+
+
+def _draw_bars(ax: Axes, bars: Bars) -> None:
+    shown = ranked(bars, _MOST_BARS)
+    values = [bars.values[index] for index in shown]
+    places = np.arange(len(shown))
+    ax.barh(places, np.nan_to_num(values), color=[unit(bars.colors[index]) for index in shown], height=0.72)
+    if bars.points is not None:
+        for row in bars.points:
+            ax.plot([row[index] for index in shown], places, "o", color="#222222", markersize=2, alpha=0.6)
+    for at, value in zip(places, values, strict=True):
+        text = f" {value:.3g}" if np.isfinite(value) else " none"
+        ax.annotate(
+            text, (max(np.nan_to_num(value), 0), at), va="center", fontsize=6.5, color=_GREY, annotation_clip=False
+        )
+    names = [clipped(bars.names[index], 1.0) + (" ◂ label" if index == bars.marked else "") for index in shown]
+    ax.set_yticks(places, [plain(name) for name in names])
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    if bars.limits is not None:
+        ax.set_xlim(bars.limits)
+    ax.axvline(0, color="#777777", linewidth=0.6)
+    ax.tick_params(labelsize=6.5, length=2)
+    ax.spines[["top", "right"]].set_visible(False)
+    left_out = len(bars.names) - len(shown)
+    title = bars.title + (f" ({left_out} smaller ones left out)" if left_out else "")
+    ax.set_title(plain(clipped(title, _CHART_WIDTH)), loc="left", fontsize=8, pad=2.5)
+
+
+def _draw_lines(ax: Axes, panel: Lines) -> None:
+    places = np.arange(len(panel.steps))
+    few = len(places) <= 40
+    for name, values, color in panel.lines[:_MOST_LINES]:
+        ax.plot(
+            places,
+            values,
+            "o-" if few else "-",
+            color=unit(color),
+            markersize=2.5,
+            linewidth=1.1,
+            label=plain(clipped(name, 0.9)),
+        )
+    step = max(1, -(-len(places) // 6))
+    ax.set_xticks(places[::step], [plain(clipped(one, 0.8)) for one in panel.steps[::step]])
+    ax.tick_params(labelsize=6.5, length=2)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title(plain(clipped(panel.title, _CHART_WIDTH)), loc="left", fontsize=8, pad=2.5)
+    if len(panel.lines) > 1:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=6.5, borderaxespad=0)
+
+
+def clipped(text: str, inches: float) -> str:
+    """A text that is not wider than some room; what is left out is the end.
+
+    Args:
+        text: One line.
+        inches: The room.
+    """
+    most = max(int(inches * _CHARACTERS_PER_INCH), 4)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+# ---- what colours mean -----------------------------------------------------------------------------------------
+
+
+def colorings_of(maps: Sequence[PixelMap]) -> list[Coloring]:
+    """What needs a legend, each once; classes of one thing, prediction and label, together. Bands do without.
+
+    Args:
+        maps: The maps.
+    """
+    found: dict[object, Coloring] = {}
+    for one in (panel.coloring for panel in maps):
+        if isinstance(one, RangeLegend):
+            if one.colormap != "gray":
+                found.setdefault(one, one)
+        elif one is not None:
+            key = (one.name,)
+            before = found.get(key)
+            if isinstance(before, ClassColors):
+                # The counts stay those of the first one: shares of what was predicted.
+                one = ClassColors(
+                    one.name,
+                    before.colors | one.colors,
+                    before.labels | one.labels,
+                    dict.fromkeys(one.colors, 0) | before.counts,
+                )
+            found[key] = one
+    return list(found.values())
+
+
+def _in_row(width: float, one: float) -> int:
+    return max(1, int((width + 0.2) / one))
+
+
+def _key_height(coloring: Coloring, width: float) -> float:
+    count = min(len(coloring.colors), _MOST_KEYS + 1) if isinstance(coloring, ClassColors) else 1
+    return _KEY_ROW * (1 + -(-count // _in_row(width, _KEY_WIDTH))) + 0.06
+
+
+def _draw_keys(figure: Figure, classes: Sequence[ClassColors], ramps: Sequence[RangeLegend], top: float) -> None:
+    width, height = figure.get_size_inches()
+    for coloring in classes:
+        columns = _in_row(width, _KEY_WIDTH)
+        ax = figure.add_axes(
+            (0, 1 - (top + _key_height(coloring, width)) / height, 1, _key_height(coloring, width) / height)
+        )
+        ax.axis("off")
+        handles = [key_of(_share_text(one.label, one.share), one.color) for one in coloring.shares[:_MOST_KEYS]]
+        if len(coloring.colors) > _MOST_KEYS:
+            handles.append(key_of(f"… and {len(coloring.colors) - _MOST_KEYS} more", (255, 255, 255)))
+        if handles:
+            ax.legend(
+                handles=handles, title=plain(coloring.name), loc="upper left", borderaxespad=0, borderpad=0,
+                frameon=False, fontsize=7, title_fontsize=7.5, alignment="left", ncols=min(columns, len(handles)),
+            )  # fmt: skip
+        top += _key_height(coloring, width)
+    for index, ramp in enumerate(ramps):
+        row, column = divmod(index, _in_row(width, _RAMP_WIDTH))
+        at = top + row * _RAMP_HEIGHT
+        box = (
+            (column * _RAMP_WIDTH + 0.02) / width,
+            1 - (at + 0.32) / height,
+            (_RAMP_WIDTH - 0.35) / width,
+            0.09 / height,
+        )
+        scale = ScalarMappable(Normalize(ramp.min_value, ramp.max_value), colormaps[ramp.colormap_name])
+        bar = figure.colorbar(scale, cax=figure.add_axes(box), orientation="horizontal")
+        bar.outline.set(linewidth=0.4)
+        bar.ax.locator_params(axis="x", nbins=4)
+        bar.ax.tick_params(labelsize=6.5, length=2, pad=1.5)
+        bar.ax.set_title(plain(clipped(ramp.property_name, _RAMP_WIDTH)), fontsize=7, loc="left", pad=2)
+
+
+def _share_text(label: str, share: float) -> str:
+    text = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}" if share >= 0.001 else "<0.1%" if share else ""
+    return f"{clipped(label, 1.2)}  {text}".rstrip()
