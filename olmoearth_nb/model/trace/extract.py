@@ -75,7 +75,8 @@ def said(task: Task, output: Any, target: Mapping[str, Any] | None, metadata: Sa
     """
     match task:
         case PerPixelTimestepTask():
-            probs = output["probs"]
+            # As the task does: channels beyond the dates are padding.
+            probs = output["probs"][: len(output["timestamps"]) or None]
             # Only with targets the head says which time step is meant.
             label = _classes(output.get("targets"), "classes")
             return Said(probabilities=_array(probs), prediction=_array(probs.argmax(dim=0)), label=label)

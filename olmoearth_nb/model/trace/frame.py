@@ -173,8 +173,10 @@ def _sources(window: Window, bounds: Sequence[PixelBounds], merger: CropPredicti
         PendingCropOutput(one, np.full((1, one[3] - one[1], one[2] - one[0]), index, dtype=np.int32))
         for index, one in enumerate(bounds)
     ]
-    # One that gives coarser pixels cuts crops in the same places.
-    plain = RasterMerger(overlap_pixels=merger.overlap_pixels) if isinstance(merger, RasterMerger) else RasterMerger()
+    plain = RasterMerger()
+    if isinstance(merger, RasterMerger) and merger.overlap_pixels is not None:
+        # One for coarser pixels counts in those.
+        plain = RasterMerger(overlap_pixels=merger.overlap_pixels * merger.downsample_factor)
     merged: Array = plain.merge(window, numbered, layer)[0]
     return merged
 
