@@ -332,14 +332,14 @@ def with_label(data: TraceData, label: Array) -> TraceData:
     return trace_of(pixels_of(data), label, data.window)
 
 
-def with_layer(data: TraceData, **changes: Any) -> TraceData:
+def with_layer(trace: TraceData, **changes: Any) -> TraceData:
     """The same trace with the imagery's layer changed, nothing else."""
-    layers = dict(data.layers)
+    layers = dict(trace.layers)
     layers["sentinel2"] = replace(layers["sentinel2"], **changes)
-    return replace(data, layers=layers)
+    return replace(trace, layers=layers)
 
 
-def with_output(data: TraceData, **changes: Any) -> TraceData:
+def with_output(trace: TraceData, **changes: Any) -> TraceData:
     """The same trace with the output changed, nothing else."""
-    output = replace(data.outputs["segmentation"], **changes)
-    return replace(data, outputs={"segmentation": output})
+    output = replace(trace.outputs["segmentation"], **changes)
+    return replace(trace, outputs={"segmentation": output})

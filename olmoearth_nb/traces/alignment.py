@@ -15,7 +15,7 @@ import numpy as np
 
 from olmoearth_nb.traces.pixels import Array, Mask
 
-__all__ = ["Alignment", "explain"]
+__all__ = ["Alignment", "explain", "separable"]
 
 Move: TypeAlias = tuple[int, int] | str
 
@@ -25,6 +25,8 @@ _MIN_PIXELS = 200
 _MIN_EDGES = 40
 # Standard errors that a better place must be better by, and the least share of what varies that it must explain more.
 _SCORE = 4.0
+# Small windows have few parts; there a large difference counts too.
+_LOW_SCORE, _LARGE_GAIN = 2.5, 0.08
 _GAIN = {"shift": 0.04, "flip": 0.12}
 
 
@@ -77,6 +79,33 @@ def explain(label: Array, known: Mask, image: Array | None, *, classes: bool) ->
     return max(found, key=lambda one: one.gain, default=None)
 
 
+def separable(label: Array, known: Mask, image: Array | None) -> float | None:
+    """Share of the labelled pixels whose class has the nearest mean: how well the image itself tells classes apart.
+
+    Args:
+        label: Classes, (H, W).
+        known: Where there is a label, (H, W).
+        image: (C, H, W), NaN where there is nothing.
+
+    Returns:
+        None if there are too few pixels, or only one class, to tell.
+    """
+    if image is None:
+        return None
+    used = known & np.asarray(np.isfinite(image).all(axis=0))
+    if used.sum() < _MIN_PIXELS:
+        return None
+    classes, index = np.unique(label[used], return_inverse=True)
+    count = np.bincount(index)
+    if len(classes) < 2 or np.sort(count)[-2] < 0.05 * used.sum():
+        return None
+    pixels = image[:, used]
+    means = np.stack([np.bincount(index, weights=channel) / count for channel in pixels])
+    spread = np.maximum((pixels - means[:, index]).std(axis=1), 1e-12)[:, None]
+    distances = np.stack([(((pixels - mean[:, None]) / spread) ** 2).sum(axis=0) for mean in means.T])
+    return float((distances.argmin(axis=0) == index).mean())
+
+
 def _enough(label: Array, known: Mask, *, classes: bool) -> bool:
     if known.sum() < _MIN_PIXELS or min(label.shape) < 4 * _REACH:
         return False
@@ -94,9 +123,9 @@ def _enough(label: Array, known: Mask, *, classes: bool) -> bool:
 
 def _shifts(shape: tuple[int, ...]) -> Iterator[tuple[Move, Array]]:
     """Shifts to undo, each with the places that label pixels come from, (2, H, W)."""
-    places = np.indices(shape)
-    for rows in range(-_REACH, _REACH + 1):
-        for columns in range(-_REACH, _REACH + 1):
+    places, reach = np.indices(shape), min(_REACH, min(shape) // 16)
+    for rows in range(-reach, reach + 1):
+        for columns in range(-reach, reach + 1):
             if rows or columns:
                 yield (rows, columns), places + np.array([rows, columns])[:, None, None]
 
@@ -127,7 +156,7 @@ def _best(
     """The move after which the label explains most, if it is far more than as it is."""
     height, width = label.shape
     inner = np.zeros(label.shape, dtype=bool)
-    reach = _REACH if kind == "shift" else 0
+    reach = min(_REACH, min(label.shape) // 16) if kind == "shift" else 0
     # The same pixels of the image for all shifts.
     inner[reach : height - reach, reach : width - reach] = True
     best: Alignment | None = None
@@ -146,7 +175,7 @@ def _best(
         if after - before < _GAIN[kind] or (best is not None and after <= best.after):
             continue
         score = _score(here - moved, used)
-        if score >= _SCORE:
+        if score >= (_LOW_SCORE if after - before >= 2 * max(_GAIN[kind], _LARGE_GAIN / 2) else _SCORE):
             best = Alignment(move=move, before=before, after=after, score=score)
     return best
 

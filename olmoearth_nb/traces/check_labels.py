@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from olmoearth_nb.traces.alignment import Alignment, explain
+from olmoearth_nb.traces.alignment import Alignment, explain, separable
 from olmoearth_nb.traces.data import TraceData, TraceOutput
 from olmoearth_nb.traces.findings import Finding
 from olmoearth_nb.traces.pixels import Array, input_layers, is_empty, on_grid
@@ -28,8 +28,8 @@ def check_labels(data: TraceData) -> Iterator[Finding]:
         outside = list(_outside(output))
         yield from outside
         if not outside:
-            yield from _other_classes(output)
-            yield from _moved(data, output)
+            wrong = [*_other_classes(output), *_moved(data, output)]
+            yield from wrong or _not_understood(data, output)
     if not labelled or len(data.outputs) == 1:
         yield from _raw_outside(data)
 
@@ -114,6 +114,35 @@ def _other_classes(output: TraceOutput) -> Iterator[Finding]:
                 "other?",
                 number=moved,
             )
+
+
+def _not_understood(data: TraceData, output: TraceOutput) -> Iterator[Finding]:
+    """Classes that the imagery tells apart, and the model does not."""
+    label, said = output.label, output.prediction
+    if label is None or said is None or label.ndim != 2 or label.shape != said.shape:
+        return
+    known = (label.values >= 0) & (said.values >= 0)
+    possible = separable(label.values, known, _imagery(data, label.shape))
+    right = float((label.values == said.values)[known].mean()) if known.any() else 1.0
+    if possible is None or possible < 0.8 or right > possible - 0.25:
+        return
+    untrained = data.model.checkpoint is None
+    hint = (
+        "The model has no checkpoint: its weights are untrained."
+        if untrained
+        else "Does the model get what it was trained with? Look at the order of bands in model.yaml, at the "
+        "normalising "
+        "transform, the checkpoint and the order of classes."
+    )
+    yield Finding(
+        severity="note" if untrained else "warning",
+        code="model-misses",
+        where=f"task {output.task}",
+        words=f"The imagery tells the labelled classes apart ({possible:.0%} of the pixels are nearest to the mean of "
+        "their "
+        f"own class), but the model is right in {right:.0%} only. {hint}",
+        number=right,
+    )
 
 
 def _moved(data: TraceData, output: TraceOutput) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import xarray as xr
 
 from olmoearth_nb.traces.data import TraceData, TraceOutput
 from olmoearth_nb.traces.findings import Finding, FindingSeverity
@@ -14,6 +15,8 @@ __all__ = ["check_outputs"]
 
 _SURE = 0.999
 _MIN_PIXELS = 64
+# Smaller windows often lie in one class.
+_MANY_PIXELS = 1024
 
 
 def check_outputs(data: TraceData) -> Iterator[Finding]:
@@ -101,14 +104,22 @@ def _sureness(data: TraceData, output: TraceOutput) -> Iterator[Finding]:
         yield Finding(
             severity="note" if untrained else "warning", code="flat-softmax", where=where, words=words, number=flat
         )
-    elif confidence.size >= _MIN_PIXELS and spread < 1e-6:
+    elif confidence.size >= _MIN_PIXELS and _constant(output.logits, spread):
         yield Finding(
             severity="error",
             code="constant-output",
             where=where,
-            words="The probabilities are the same at every pixel: what the model sees does not reach its output.",
+            words="The scores are the same at every pixel: what the model sees does not reach its output.",
             number=spread,
         )
+
+
+def _constant(logits: xr.DataArray | None, spread: float) -> bool:
+    """Whether scores are the same at every pixel; probabilities near 0 and 1 can't tell."""
+    if logits is None or logits.ndim < 2:
+        return spread < 1e-6 and logits is None
+    values = logits.values.reshape(len(logits), -1)
+    return bool(np.ptp(values, axis=1).max() <= 1e-6 * max(float(np.abs(values).max()), 1e-6))
 
 
 def _one_class(output: TraceOutput) -> Iterator[Finding]:
@@ -128,6 +139,8 @@ def _one_class(output: TraceOutput) -> Iterator[Finding]:
             return
         if other >= 0.25:
             severity, words = "warning", f"{words}, but {other:.0%} of the labelled pixels are something else"
+    if severity == "note" and output.prediction.size < _MANY_PIXELS:
+        return
     yield Finding(
         severity=severity,
         code="single-class",

@@ -108,7 +108,7 @@ def _next_to_training(read: _Read) -> Iterator[Finding]:
     if read.training is None or read.limits is None:
         return
     where = f"input {read.name}"
-    guess = best_guess(read.pixels, read.training) or _offset(read.pixels, read.training, read.limits)
+    guess = _guess(read.pixels, read.training, read.limits)
     if guess is not None:
         yield Finding(
             severity="error" if guess.code == "scale" and not 0.05 < guess.number < 20 else "warning",
@@ -158,6 +158,12 @@ def _order_words(bands: Sequence[str], places: Sequence[int]) -> str:
     )  # fmt: skip
 
 
+def _guess(pixels: Array, training: Moments, limits: Array) -> Guess | None:
+    """The likelier of another unit and an offset."""
+    found = [one for one in (best_guess(pixels, training), _offset(pixels, training, limits)) if one is not None]
+    return min(found, key=lambda one: one.after, default=None)
+
+
 def _offset(pixels: Array, training: Moments, limits: Array) -> Guess | None:
     """Whether an offset of 1000 was added to all bands, or taken off them.
 
@@ -166,7 +172,11 @@ def _offset(pixels: Array, training: Moments, limits: Array) -> Guess | None:
     if len(pixels) < 3:
         return None
     darkest = np.nanpercentile(pixels, 1, axis=1) - limits[1]
-    before = float(misfit(Moments.of(pixels), training).mean())
+    seen = Moments.of(pixels)
+    if np.median(seen.std / training.std) < 0.5:
+        # A window of one class, a bright one perhaps.
+        return None
+    before = float(misfit(seen, training).mean())
     for offset, words in ((_OFFSET, "higher"), (-_OFFSET, "lower")):
         far = np.sort(darkest * np.sign(offset))
         after = float(misfit(Moments.of(pixels - offset), training).mean())
@@ -184,7 +194,7 @@ def _odd_steps(read: _Read, training: Moments, limits: Array) -> Iterator[Findin
     for step, pixels in enumerate(read.steps):
         if np.isfinite(pixels).sum(axis=1).min() < _MIN_PIXELS:
             continue
-        guess = best_guess(pixels, training) or _offset(pixels, training, limits)
+        guess = _guess(pixels, training, limits)
         if guess is not None:
             yield Finding(
                 severity="warning",
@@ -254,7 +264,8 @@ def _normalised(data: TraceData, read: _Read) -> Iterator[Finding]:
             number=float(np.abs(made.mean).max()),
         )
         return
-    order = best_order(seen, reference, gain=1.0 if read.training is not None else 3.0)
+    many = read.training is not None
+    order = best_order(seen, reference, gain=1.0 if many else 3.0, many=many)
     if order is not None:
         yield Finding(
             severity="warning",
