@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +17,15 @@ from rslearn.train.dataset import DataInput
 from rslearn.train.prediction_writer import RasterMerger, RslearnWriter
 
 from olmoearth_nb.errors import ConfigError, InferenceError, UsageError
-from olmoearth_nb.files import hash_file
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.model.batches import batches
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.predict import open_writer, rslearn_data
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missing_input
+from olmoearth_nb.model.trace.facts import model_facts, window_facts
 from olmoearth_nb.model.trace.features import feature_arrays
-from olmoearth_nb.model.trace.frame import Crops, Frame
+from olmoearth_nb.model.trace.frame import Crops
 from olmoearth_nb.model.trace.hooks import ModuleWatch, check_features
 from olmoearth_nb.model.trace.layers import input_facts, read_layers
 from olmoearth_nb.model.trace.outputs import make_output
@@ -37,11 +34,9 @@ from olmoearth_nb.model.trace.ranges import range_warnings
 from olmoearth_nb.model.trace.recording import Edit, Recorder
 from olmoearth_nb.model.trace.stages import make_stages
 from olmoearth_nb.model.trace.writing import would_write
-from olmoearth_nb.traces.data import TraceCrop, TraceData, TraceModel, TraceWarning, TraceWindow
+from olmoearth_nb.traces.data import TraceCrop, TraceData, TraceWarning
 
 __all__ = ["TraceRequest", "capture", "read_samples"]
-
-_PACKAGES = ("olmoearth-nb", "rslearn", "torch", "lightning", "numpy", "olmoearth-pretrain-minimal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,14 +185,17 @@ class _Capture:
         for layer in layers.values():
             if layer.reason is not None and layer.role != "label":
                 self._warn("layer", f"The layer {layer.name!r} is missing: {layer.reason}.")
-        base: dict[str, Any] = {"window": self._window(), "model": self._model(), "layers": layers}
+        base: dict[str, Any] = {
+            "window": window_facts(self.window, temporary=self.request.temporary),
+            "model": model_facts(self.loaded, self.network, self.request.split),
+            "layers": layers,
+        }
         self.clock.lap("model")
         reason = missing_input(needed, self.window)
         if reason is not None:
             self._warn("layer", f"The model was not run: {reason}.")
-            return TraceData(
-                **base, stages=(), modules=(), features={}, outputs={}, crops=(), warnings=tuple(self.warnings)
-            )
+            nothing: dict[str, Any] = {"stages": (), "modules": (), "features": {}, "outputs": {}, "crops": ()}
+            return TraceData(**base, **nothing, warnings=tuple(self.warnings), seconds=self.clock.seconds)
         return self._through_the_model(base)
 
     def _through_the_model(self, base: Mapping[str, Any]) -> TraceData:
@@ -283,33 +281,6 @@ class _Capture:
         if config.get_crop_size() is not None and not config.get_load_all_crops():
             self._warn("crops", f"{self.request.split}_config reads one crop of the window, picked at random.")
 
-    def _window(self) -> TraceWindow:
-        frame = Frame.of(self.window)
-        return TraceWindow(
-            group=self.window.group,
-            name=self.window.name,
-            crs=frame.crs,
-            resolution=frame.resolution,
-            bounds=frame.bounds,
-            time_range=self.window.time_range,
-            options=dict(self.window.options or {}),
-            temporary=self.request.temporary,
-        )
-
-    def _model(self) -> TraceModel:
-        loaded = self.loaded
-        return TraceModel(
-            config=str(loaded.model_yaml),
-            type=type(self.network).__name__,
-            checkpoint=None if loaded.checkpoint is None else str(loaded.checkpoint),
-            checkpoint_sha256=None if loaded.checkpoint is None else _hash(loaded.checkpoint),
-            split=self.request.split,
-            device=str(loaded.device),
-            precision=loaded.precision,
-            parameters=sum(one.numel() for one in self.network.parameters()),
-            versions=dict(_versions()),
-        )
-
 
 def _means(passing: Passing) -> dict[str, float]:
     """Losses by name, the mean over the crops that have a label."""
@@ -325,24 +296,3 @@ def _input_size(sample: Sample) -> tuple[int, int]:
         if isinstance(image := getattr(value, "image", value), torch.Tensor) and image.ndim >= 2
     ]
     return max(sizes, default=(1, 1))
-
-
-def _hash(path: Path) -> str:
-    stat = path.stat()
-    return _hash_once(path, stat.st_mtime_ns, stat.st_size)
-
-
-@functools.lru_cache(maxsize=32)
-def _hash_once(path: Path, _mtime: int, _size: int) -> str:
-    return hash_file(path)
-
-
-@functools.cache
-def _versions() -> tuple[tuple[str, str], ...]:
-    found = []
-    for name in _PACKAGES:
-        try:
-            found.append((name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return tuple(found)

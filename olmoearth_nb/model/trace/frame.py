@@ -115,7 +115,7 @@ class Crops:
 
         Args:
             parts: (..., h, w) of each crop: its pixels, or finer or coarser ones.
-            fill: Where no crop is.
+            fill: Where no crop is; of their type.
         """
         scales = {_scale(part.shape[-2:], bounds) for part, bounds in zip(parts, self.bounds, strict=True)}
         scale = scales.pop()
@@ -128,7 +128,7 @@ class Crops:
             return None
         height, width = int(rows), int(columns)
         source = self.source[np.ix_(_centres(height, scale), _centres(width, scale))]
-        whole = np.full((*parts[0].shape[:-2], height, width), fill, dtype=np.result_type(parts[0].dtype, type(fill)))
+        whole = np.full((*parts[0].shape[:-2], height, width), fill, dtype=parts[0].dtype)
         for index, (part, (top, left)) in enumerate(zip(parts, corners, strict=True)):
             inner, outer = _inside(
                 (0, 0, width, height), (int(left), int(top), int(left) + part.shape[-1], int(top) + part.shape[-2])

@@ -84,7 +84,7 @@ def drawn_losses(
         context: Of one crop.
         targets: Of that crop.
     """
-    with _training(head), torch.random.fork_rng(devices=[]):
+    with _training(head), torch.random.fork_rng():
         torch.manual_seed(0)
         output = head(intermediates, context, list(targets))
     return {name: float(loss) for name, loss in output.loss_dict.items()}

@@ -83,9 +83,10 @@ class Passing:
             if len(outputs) != len(samples):
                 raise InferenceError(f"The model gives {len(outputs)} outputs for {len(samples)} inputs.", where=where)
             heads = self._heads(seen)
+            outputs = as_floats(outputs)
             self._note(outputs, targets, metadatas, heads)
             self._note_losses(losses, targets, context, heads)
-            self.outputs += as_floats(outputs)
+            self.outputs += outputs
 
     def _forward(
         self, context: ModelContext, targets: list[Any]

@@ -187,6 +187,18 @@ def test_classes_by_pixel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(output.error.values, chosen != truth)  # type: ignore[union-attr]
 
 
+def test_half_precision_chooses_as_the_writer_does(tmp_path: Path) -> None:
+    place = task_models.task_place(tmp_path / "place", "segmentation")
+    loaded, window = replace(task_models.load(place), precision="bf16-mixed"), task_models.windows_of(place)[0]
+
+    data = trace(loaded, place, window)
+
+    predict_windows(loaded, [window], progress=False)
+    assert_written(data, window)
+    np.testing.assert_array_equal(data.output().prediction.values, data.written.raster.values[0])  # type: ignore[union-attr]
+    assert data.output().probabilities.dtype == np.float32  # type: ignore[union-attr]
+
+
 def test_values_by_pixel_are_in_the_unit_of_the_labels(tmp_path: Path) -> None:
     place = task_models.task_place(tmp_path / "place", "per-pixel regression", crop_size=None)
 
@@ -271,6 +283,7 @@ def test_stages_are_copies_of_what_transforms_gave(tmp_path: Path) -> None:
     assert stats.loc["B2", "mean"] == pytest.approx(((scene[1] - 500) / 400).mean(), rel=1e-5)
     np.testing.assert_array_equal(data.stage("task").targets["classes"].values[0, 0], scenes.class_map()[:32, 64:96])
     image = data.stage("read").inputs["image"]
+    assert image.dtype == data.stage(-1).inputs["image"].dtype == np.float32
     assert image.dims == ("time", "band", "y", "x")
     assert image["x"].values[0] == scenes.ORIGIN[0] + 645
     assert image["y"].values[0] == scenes.ORIGIN[1] - 5
