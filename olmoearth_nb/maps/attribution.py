@@ -35,6 +35,8 @@ def plot_attribution(why: Attribution) -> Figure:
         why: What was found.
     """
     maps = {name: one for name, one in why.by_pixel.items() if one.ndim == 2}
+    # An input that has nothing to do with it, a mask say, needs no map.
+    maps = {name: one for name, one in maps.items() if _limit(one)} or maps
     bands, dates = why.bands(), why.dates()
     has_dates = any(one.size > 1 for one in why.by_time.values())
     several = len(why.by_band) > 1
@@ -51,7 +53,7 @@ def plot_attribution(why: Attribution) -> Figure:
     _draw_bars(axes[0], bands, "band", several=several)
     if has_dates:
         _draw_bars(axes[1], dates, "date", several=several)
-    limit = max((_limit(one) for one in maps.values()), default=1.0)
+    limit = max((_limit(one) for one in maps.values()), default=0.0) or 1.0
     places = [
         figure.add_subplot(grid[1 + index // columns, index % columns * bars : (index % columns + 1) * bars])
         for index in range(len(maps) * 2)
@@ -93,7 +95,7 @@ def _limit(pixels: xr.DataArray) -> float:
     """What is darkest: a single pixel must not leave all others white."""
     sizes = np.abs(pixels.values[np.isfinite(pixels.values)])
     sizes = sizes[sizes > 0]
-    return float(np.percentile(sizes, 99)) if sizes.size else 1.0
+    return float(np.percentile(sizes, 99)) if sizes.size else 0.0
 
 
 def input_picture(image: xr.DataArray) -> npt.NDArray[np.uint8] | None:

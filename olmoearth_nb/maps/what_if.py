@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.legend import ClassEntry, ClassLegend, Legend, RangeLegend, fallback_colors
-from olmoearth_nb.maps.canvas import Picture, add_key_of, plain
-from olmoearth_nb.maps.style import Coloring, coloring_of, painted
+from olmoearth_nb.maps.canvas import Picture, add_key_of, add_legend, key_of, plain
+from olmoearth_nb.maps.style import ClassColors, Coloring, coloring_of, painted
 from olmoearth_nb.traces.data import TraceOutput
 from olmoearth_nb.traces.difference import OutputDifference, output_difference
 
@@ -79,11 +79,22 @@ def _draw_classes(
     marked = painted(other, coloring)
     marked[~changed & np.isfinite(other)] = _SAME
     pictures = (painted(one, coloring), painted(other, coloring), marked)
-    titles = ("before", "after", f"changed to: {difference.share:.1%}")
+    titles = ("before", "after", f"new class where it differs: {difference.share:.1%}")
     for ax, picture, heading in zip(axes, pictures, titles, strict=True):
         ax.imshow(picture, interpolation="nearest")
         _bare(ax, heading)
-    add_key_of(axes[2], coloring)
+    if isinstance(coloring, ClassColors):
+        keys = [
+            key_of(f"{coloring.labels[value]}  {_share(one, value)} → {_share(other, value)}", color)
+            for value, color in coloring.colors.items()
+        ]
+        add_legend(axes[2], keys, title=before.task)
+
+
+def _share(values: npt.NDArray[np.float64], value: object) -> str:
+    known = np.isfinite(values).sum()
+    share = float((values == value).sum() / known) if known else 0.0
+    return f"{share:.0%}" if share >= 0.095 or share == 0 else f"{share:.1%}"
 
 
 def _draw_values(

@@ -97,7 +97,7 @@ def explain(
         steps=found.steps,
         gap=found.gap,
         images=data.stages[0].inputs,
-        notes=(*found.notes, *_notes(scores[0], data, frame)),
+        notes=(*found.notes, *_notes(scores[0], data, frame, loaded.precision)),
         seconds=time.monotonic() - start,
     )
 
@@ -304,8 +304,10 @@ def _line(values: Any, dim: str, like: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(values, dims=(dim,), coords=coords)
 
 
-def _notes(score: CropScore, data: TraceData, frame: Sequence[PixelBounds]) -> tuple[str, ...]:
+def _notes(score: CropScore, data: TraceData, frame: Sequence[PixelBounds], precision: str) -> tuple[str, ...]:
     notes = []
+    if precision != "32":
+        notes.append(f"Computed in single precision, the trace in {precision}: scores differ a little.")
     others = [name for name in data.stages[-1].inputs if name not in score.names]
     if others:
         notes.append(f"Stayed as they are, not being images of floating point numbers: {', '.join(others)}.")

@@ -28,8 +28,7 @@ Box: TypeAlias = Callable[[int, int, int, int], tuple[int, ...]]
 """Size of a box out of that of an input: C, T, H, W."""
 
 _FIRST_STEPS = 16
-# Of a difference that is hardly one there is no share.
-_SMALLEST = 1e-6
+_SMALLEST = 0.01
 _PATCHES_ALONG = 16
 
 
@@ -142,8 +141,7 @@ def _integrated(asked: Asked) -> Found:
                 _integrate(score, end, uses, steps, asked.size)
                 for score, end, uses in zip(scores, ends, reached, strict=True)
             ]
-        explained = sum(float(array.sum()) for arrays in found for array in arrays)
-        gap = abs(explained - (full - start)) / max(abs(full - start), _SMALLEST)
+        gap = _gap(found, full - start)
         if gap <= question.tolerance or steps >= question.most_steps:
             break
         steps = min(steps * 2, question.most_steps)
@@ -159,6 +157,15 @@ def _integrated(asked: Asked) -> Found:
         gap=gap,
         notes=notes,
     )
+
+
+def _gap(found: Sequence[Sequence[Array]], difference: float) -> float:
+    """By how much the sum misses the difference of the scores, as a share of it."""
+    arrays = [array for arrays in found for array in arrays]
+    explained = sum(float(array.sum()) for array in arrays)
+    size = sum(float(np.abs(array).sum()) for array in arrays)
+    # Where what speaks for it and against it cancel out, a share of next to nothing would never be small.
+    return abs(explained - difference) / max(abs(difference), _SMALLEST * size, 1e-30)
 
 
 def _integrate(score: CropScore, end: Images, uses: Sequence[bool], steps: int, size: int) -> list[Array]:

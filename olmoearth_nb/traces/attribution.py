@@ -100,7 +100,8 @@ class Attribution:
             is in.
         magnitude: Input, then ``band`` or ``time`` -> sum of absolute values: what :meth:`bands` takes shares of.
         steps: How many steps ``integrated_gradients`` took; None for other methods.
-        gap: By how much their sum misses the difference of the scores, as a share of it.
+        gap: By how much their sum misses the difference of the scores, as a share of it (or of a hundredth of their
+            absolute sum, if that is more).
         images: The inputs as read, (time, band, y, x), to draw.
         notes: What to know.
         seconds: How long it took.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from olmoearth_nb.errors import UsageError
-from olmoearth_nb.traces.attribution import time_labels
 from olmoearth_nb.traces.data import TraceData
+from olmoearth_nb.traces.naming import find_places, places_of
 
 __all__ = ["Changes", "EditInputs", "Fill", "Inputs", "apply_changes", "band_means", "check_changes", "filled"]
 
@@ -110,11 +107,11 @@ def check_changes(changes: Changes, data: TraceData) -> None:
     """
     inputs = {name: one for name, one in data.stages[0].inputs.items() if "band" in one.dims}
     for band in [*changes.drop_bands, *_keys(changes.scale), *_keys(changes.offset)]:
-        _find(inputs, band, "band")
+        find_places(inputs, band, "band")
     for date in changes.drop_dates:
-        _find(inputs, date, "time")
+        find_places(inputs, date, "time")
     if isinstance(changes.fill, str) and changes.fill not in ("nodata", "mean", "remove"):
-        found = _find(inputs, changes.fill, "time")
+        found = find_places(inputs, changes.fill, "time")
         if not changes.drop_dates or changes.drop_bands or any(len(steps) != 1 for steps in found.values()):
             raise UsageError(
                 "Not what can come instead.",
@@ -145,10 +142,12 @@ def apply_changes(inputs: Inputs, changes: Changes, *, data: TraceData, others: 
     found = {name: array.copy() for name, array in inputs.items()} | others
     for name, array in found.items():
         for band in changes.drop_bands:
-            for index in _places({name: array}, band, "band").get(name, []):
+            for index in places_of({name: array}, band, "band").get(name, []):
                 array[{"band": index}] = _value(changes.fill, data, name, array).isel(band=index)
         if changes.drop_dates:
-            steps = [step for date in changes.drop_dates for step in _places({name: array}, date, "time").get(name, [])]
+            steps = [
+                step for date in changes.drop_dates for step in places_of({name: array}, date, "time").get(name, [])
+            ]
             found[name] = _without(array, steps, changes.fill, data, name)
     for numbers, scaled in ((changes.scale, True), (changes.offset, False)):
         for name, array in found.items():
@@ -213,7 +212,7 @@ def _without(array: xr.DataArray, steps: Sequence[int], fill: Fill, data: TraceD
             )
         return array.isel(time=kept)
     if isinstance(fill, str) and fill not in ("nodata", "mean"):
-        source = _places({name: array}, fill, "time").get(name, [])
+        source = places_of({name: array}, fill, "time").get(name, [])
         if not source:
             raise UsageError("The input has no such date.", where=f"input {name}", found=repr(fill))
         instead = array.isel(time=source[0]).values.copy()
@@ -229,7 +228,7 @@ def _with_numbers(array: xr.DataArray, name: str, numbers: Numbers | None, *, sc
         return array
     change = np.ones(array.sizes["band"]) if scaled else np.zeros(array.sizes["band"])
     for key, number in numbers.items() if isinstance(numbers, Mapping) else ():
-        change[_places({name: array}, key, "band").get(name, [])] = number
+        change[places_of({name: array}, key, "band").get(name, [])] = number
     if not isinstance(numbers, Mapping):
         change[:] = numbers
     shaped = change[None, :, None, None]
@@ -264,66 +263,5 @@ def _checked(found: Mapping[str, Any], before: Inputs) -> Inputs:
     return checked
 
 
-# ---- bands and dates by what they are called -------------------------------------------------------------------
-
-
 def _keys(numbers: Numbers | None) -> list[str]:
     return list(numbers) if isinstance(numbers, Mapping) else []
-
-
-def _find(inputs: Mapping[str, xr.DataArray], wanted: str | int, dim: str) -> dict[str, list[int]]:
-    found = _places(inputs, wanted, dim)
-    if found:
-        return found
-    what = "date" if dim == "time" else "band"
-    names = {
-        name: [str(one) for one in array["band"].values] if dim == "band" else time_labels(array)
-        for name, array in inputs.items()
-    }
-    near = difflib.get_close_matches(str(wanted), [one for ones in names.values() for one in ones], n=1)
-    known = "; ".join(
-        f"{name}: {', '.join(ones[:16])}{', …' if len(ones) > 16 else ''}" for name, ones in names.items()
-    )
-    raise UsageError(
-        f"No input has such a {what}.",
-        expected=known,
-        found=repr(wanted),
-        fix=f"Did you mean {near[0]!r}?" if near else None,
-    )
-
-
-def _places(inputs: Mapping[str, xr.DataArray], wanted: str | int, dim: str) -> dict[str, list[int]]:
-    """Input -> which of its bands or time steps are meant; inputs without it are left out."""
-    chosen = dict(inputs)
-    if isinstance(wanted, str) and wanted.split("/")[0] in inputs and "/" in wanted:
-        name, wanted = wanted.split("/", 1)
-        chosen = {name: inputs[name]}
-        wanted = int(wanted) if dim == "time" and wanted.isdigit() and len(wanted) < 4 else wanted
-    if isinstance(wanted, int) and chosen.keys() == inputs.keys():
-        # What has one time step is no series: a mask, a height.
-        chosen = {name: array for name, array in chosen.items() if array.sizes["time"] > 1}
-    found = {}
-    for name, array in chosen.items():
-        places = _steps(array, wanted) if dim == "time" else _bands(array, wanted)
-        if places:
-            found[name] = places
-    return found
-
-
-def _bands(array: xr.DataArray, wanted: str | int) -> list[int]:
-    return [index for index, band in enumerate(array["band"].values) if str(band) == str(wanted)]
-
-
-def _steps(array: xr.DataArray, wanted: str | int) -> list[int]:
-    count = array.sizes["time"]
-    if isinstance(wanted, int | np.integer):
-        return [int(wanted) % count] if -count <= wanted < count else []
-    if "time" not in array.coords:
-        return []
-    try:
-        period = pd.Period(str(wanted))
-    except ValueError:
-        return []
-    times: npt.NDArray[np.datetime64] = array["time"].values
-    low, high = (np.datetime64(edge.to_datetime64()) for edge in (period.start_time, period.end_time))
-    return np.flatnonzero((times >= low) & (times <= high)).tolist()

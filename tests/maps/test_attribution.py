@@ -78,6 +78,22 @@ def test_one_date_needs_no_bars() -> None:
     assert titles[:3] == ["by band", "image", "by pixel"]
 
 
+def test_a_mask_that_is_not_used_neither_pales_the_colours_nor_takes_room() -> None:
+    why = _why()
+    small = why.by_pixel["image"] * 1e-3
+    small.attrs = why.by_pixel["image"].attrs
+    two = _why(
+        by_pixel={"image": small, "mask": small * 0},
+        by_band=dict.fromkeys(("image", "mask"), why.by_band["image"]),
+        by_time=dict.fromkeys(("image", "mask"), why.by_time["image"]),
+        magnitude=dict.fromkeys(("image", "mask"), why.magnitude["image"]),
+    )
+    axes = two.plot().axes
+    assert [ax.get_title(loc="left") for ax in axes[2:4]] == ["image", "by pixel"]
+    red, _, blue = color_at(axes[3], float(small["x"][5]), float(small["y"][2]))
+    assert red > blue + 60
+
+
 def test_many_bands_are_cut_and_said() -> None:
     count = 40
     by_band = xr.DataArray(np.arange(count, dtype=float), dims="band", coords={"band": [f"F{i}" for i in range(count)]})

@@ -56,13 +56,13 @@ def test_changes_are_counted() -> None:
 def test_before_after_and_the_new_class_where_it_differs() -> None:
     axes = plot_what_if(_classes(BEFORE), _classes(AFTER), title="a $ change", legend=LEGEND).axes
     water, forest = (0, 50, 200), (100, 50, 110)
-    assert [ax.get_title(loc="left") for ax in axes] == ["before", "after", "changed to: 37.5%"]
+    assert [ax.get_title(loc="left") for ax in axes] == ["before", "after", "new class where it differs: 37.5%"]
     assert color_at(axes[0], 1, 0) == water
     assert color_at(axes[1], 1, 0) == forest
     assert color_at(axes[2], 1, 0) == forest
     assert color_at(axes[2], 2, 1) == water
     assert color_at(axes[2], 0, 0) == (222, 226, 222)
-    assert [line.rsplit("  ", 1)[0] for line in legend_of(axes[2])] == list(NAMES)
+    assert legend_of(axes[2]) == ["water  50% → 38%", "forest  25% → 50%", "field  25% → 12%"]
 
 
 def test_colours_go_by_name_or_number_and_others_are_free() -> None:

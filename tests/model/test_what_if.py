@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import scenes
@@ -89,6 +90,23 @@ def test_the_mean_is_that_of_the_window_without_training_windows(trace: WindowTr
     by_name = trace.what_if(drop_bands="B3", fill="mean")
     by_number = trace.what_if(drop_bands="B3", fill=float(read.mean()))
     np.testing.assert_allclose(_probabilities(by_name.after), _probabilities(by_number.after), atol=1e-6)
+
+
+def test_the_mean_is_that_of_training_windows(raster: Place, trained: TrainingResult) -> None:
+    ranges = pd.DataFrame({"input": "image", "band": ["B1", "B2", "B3"], "mean": [1.0, 2.0, 333.0]})
+    for column in ("min", "p01", "p99", "max", "std", "nodata", "windows"):
+        ranges[column] = 1.0
+    trace = trace_of(raster, raster.load(trained.best_checkpoint), "w5", training=ranges)
+    changed = trace.what_if(drop_bands="B3", fill="mean").after.stage("task").inputs["image"]
+    assert (changed.sel(band="B3") == 333).all()
+    covered = trace.attribute(1, method="occlusion", baseline="mean", pixel=(3, 3))
+    by_hand = trace.attribute(
+        1,
+        method="occlusion",
+        pixel=(3, 3),
+        baseline={"image": ((np.array([1.0, 2.0, 333.0]) - 500) / 400)[:, None, None]},
+    )
+    np.testing.assert_allclose(covered.by_band["image"], by_hand.by_band["image"], atol=1e-5)
 
 
 def test_another_windows_layer(raster: Place, trained: TrainingResult, trace: WindowTrace) -> None:
@@ -194,6 +212,9 @@ def test_dates(tmp_path: Path) -> None:
     only = trace.what_if(drop_dates="sentinel1/2024-01").after.stage("task").inputs
     np.testing.assert_array_equal(only["sentinel2_l2a"].values, s2)
     assert (only["sentinel1"].values[0] == 0).all()
+    mask = trace.what_if(drop_dates="mask/0", fill=1).after.stage("task").inputs["mask"]
+    assert mask.dtype == np.int32
+    assert (mask.values == 1).all()
     # Nodata stays nodata.
     assert (after(drop_dates=0, scale=3, offset=7).values[0] == 0).all()
     assert (after(drop_dates=0, scale=3, offset=7).values[1] == s2[1] * 3 + 7).all()
