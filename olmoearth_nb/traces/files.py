@@ -2,8 +2,8 @@
 
 A trace is one zip archive: ``trace.json`` says what there is, ``arrays.nc`` (netCDF 4) has the arrays, each in a group
 of its own with its coordinates and attributes, ``features/N.geojson`` have the vectors, in the CRS that they name. In
-``trace.json`` an object with the only key ``$array`` names a group of ``arrays.nc``, ``$features`` a file, and
-``$class`` is the class of :mod:`olmoearth_nb.traces.data`.
+``trace.json`` an object with the key ``$array`` names a group of ``arrays.nc`` (``attrs``: its attributes),
+``$features`` a file, and ``$class`` is the class of :mod:`olmoearth_nb.traces.data`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ __all__ = ["load_trace", "save_trace"]
 _FORMAT = "olmoearth_nb trace"
 _VERSION = 1
 _JSON, _ARRAYS = "trace.json", "arrays.nc"
+# Attributes by which readers of netCDF change values.
+_INSTRUCTIONS = frozenset(
+    {"_FillValue", "missing_value", "scale_factor", "add_offset", "calendar", "_Unsigned", "dtype"}
+)
+_TIME_UNITS = frozenset({"days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"})
 _CLASSES: dict[str, type] = {name: getattr(_data, name) for name in _data.__all__}
 
 
@@ -128,7 +133,9 @@ class _Writer:
         """
         match value:
             case xr.DataArray():
-                return {"$array": self._add(value, place)}
+                attrs = {str(name): one for name, one in value.attrs.items()}
+                kept = {"attrs": self.encode(attrs, place), "dtype": str(value.dtype)}
+                return {"$array": self._add(value, place), **kept}
             case gpd.GeoDataFrame():
                 return {"$features": self._add_features(value)}
             case pd.DataFrame():
@@ -141,6 +148,8 @@ class _Writer:
                 return {"$list": self._list(value, place)}
             case tuple():
                 return self._list(value, place)
+            case np.ndarray():
+                return {"$list": self._list(value.tolist(), place)}
             case np.generic():
                 return self.encode(value.item(), place)
         return self._encode_plain(value, place)
@@ -166,7 +175,7 @@ class _Writer:
         while group in self.arrays:
             group = f"{group.rpartition('~')[0] or group}~{number}"
             number += 1
-        self.arrays[group] = array
+        self.arrays[group] = _for_netcdf(array)
         return group
 
     def _add_features(self, frame: gpd.GeoDataFrame) -> str:
@@ -191,6 +200,18 @@ class _Writer:
         xr.DataTree.from_dict(nodes).to_netcdf(path, engine="netcdf4", encoding=encoding)
 
 
+def _for_netcdf(array: xr.DataArray) -> xr.DataArray:
+    """The array without what netCDF lacks, or takes for instructions; ``trace.json`` has it all."""
+    attrs = {}
+    for name, value in array.attrs.items():
+        is_time = name == "units" and (" since " in str(value) or str(value) in _TIME_UNITS)
+        if value is not None and name not in _INSTRUCTIONS and not is_time:
+            attrs[name] = value
+    array = array.astype(np.float32) if array.dtype == np.float16 else array.copy(deep=False)
+    array.attrs = attrs
+    return array
+
+
 def _read_arrays(path: Path, where: str) -> dict[str, xr.DataArray]:
     reading = foreign_code(InputFileError, "The arrays of the trace can't be read", where=where)
     with reading, xr.open_datatree(path, engine="netcdf4") as tree:
@@ -205,8 +226,11 @@ def _decode(value: Any, arrays: Mapping[str, xr.DataArray], texts: Mapping[str, 
     match value:
         case list():
             return tuple(_decode(one, arrays, texts) for one in value)
-        case {"$array": name}:
-            return arrays[name]
+        case {"$array": name, "attrs": attrs, "dtype": dtype}:
+            array = arrays[name]
+            # Text and dates come back in types of their own.
+            array = array.astype(dtype) if dtype == "float16" else array
+            return array.assign_attrs(_decode(attrs, arrays, texts))
         case {"$features": name}:
             return _frame(json.loads(texts[name]))
         case {"$table": columns}:
