@@ -228,6 +228,35 @@ def olmoearth_place(
     return place
 
 
+def timestep_place(folder: Path) -> Place:
+    """A model that says at which of three dates something happened, labelled with the day; four rows have no label."""
+    config = model_config("segmentation", crop_size=None)
+    model, data = config["model"]["init_args"]["model"]["init_args"], config["data"]["init_args"]
+    data["task"] = component(f"{TASKS}.per_pixel_timestep.PerPixelTimestepTask", num_classes=3)
+    image = data["inputs"]["image"]
+    series = {"layers": ["s2"], "bands": ["B02"], "load_all_layers": True, "load_all_item_groups": True}
+    data["inputs"] = {"image": image, "series": {**image, **series}, "targets": _raster("days", "day", "INT32")}
+    data["default_config"]["transforms"][0]["init_args"]["selectors"] = ["image"]
+    head = f"{TASKS}.per_pixel_timestep.PerPixelTimestepHead"
+    model["decoder"][-1] = component(head, input_key="series", mode="BEFORE")
+    layers = dataset_config("segmentation")
+    layers["layers"] |= {
+        name: {"type": "raster", "band_sets": [{"bands": bands, "dtype": "uint16"}]}
+        for name, bands in (("s2", list(S2)), ("days", ["day"]), ("output", ["output"]))
+    }
+    place = make_place(folder, config, layers)
+    window = scenes.add_window(place.dataset, "w", (0, 0, 32, 32))
+    write_series(window, scene_series(3, 32))
+    # 40 days after the first image, 10 after the second.
+    days = np.full((1, 32, 32), (datetime(2024, 1, 5, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days + 40)
+    days[:, :4] = 0
+    with window.data.open_layer_writer("days") as writer:
+        raster = RasterArray(chw_array=days.astype(np.uint16))
+        writer.write_raster(["day"], GeotiffRasterFormat(), window.projection, window.bounds, raster)
+    window.mark_layer_completed("days")
+    return place
+
+
 def scene_series(dates: int, size: int) -> np.ndarray[Any, Any]:
     """(T, 12, H, W): the scene's bands, darker from date to date."""
     scene = scenes.scene_array()[:, :size, :size]

@@ -85,7 +85,7 @@ class Passing:
             heads = self._heads(seen)
             outputs = as_floats(outputs)
             self._note(outputs, targets, metadatas, heads)
-            self._note_losses(losses, targets, context, heads)
+            self._note_losses(losses, outputs, targets, context, heads)
             self.outputs += outputs
 
     def _forward(
@@ -143,7 +143,12 @@ class Passing:
         return logits[start : start + offsets[name]["num_outputs"]]
 
     def _note_losses(
-        self, losses: list[dict[str, float]], targets: list[Any], context: ModelContext, heads: Mapping[str, Any]
+        self,
+        losses: list[dict[str, float]],
+        outputs: list[Any],
+        targets: list[Any],
+        context: ModelContext,
+        heads: Mapping[str, Any],
     ) -> None:
         weights: Mapping[str, float] = getattr(getattr(self.loaded.module, "model", None), "loss_weights", None) or {}
         for index, found in enumerate(losses):
@@ -163,11 +168,17 @@ class Passing:
                     own = own or self._drawn(name, head, index, context, target, weight)
                     if own:
                         notes.part = next(iter(own))
-                        shares = loss_map(head[0], head[1], index, target, own[notes.part] / (weight or 1.0))
+                        meant = self._meant(outputs[index], target, name)
+                        shares = loss_map(head[0], head[1], index, meant, own[notes.part] / (weight or 1.0))
                 notes.loss_maps.append(self._no_map(notes) if shares is None else shares * np.float32(weight))
                 notes.losses.append(own if labelled else {})
                 counted |= own if labelled else {}
             self.losses.append(counted)
+
+    def _meant(self, output: Any, target: Any, name: str) -> Any:
+        """The label as the head's loss takes it: heads for time steps make it of the label's date."""
+        mine = output.get(name) if self.multiple else output
+        return mine["targets"] if isinstance(mine, Mapping) and "targets" in mine else target
 
     @staticmethod
     def _no_map(notes: TaskNotes) -> Any:

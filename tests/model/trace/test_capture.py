@@ -246,6 +246,29 @@ def test_tasks_by_window_of_several_crops(tmp_path: Path) -> None:
     np.testing.assert_array_equal(output.by_crop.values[-1], output.probabilities.values)  # type: ignore[union-attr]
 
 
+def test_time_steps_by_pixel(tmp_path: Path) -> None:
+    place = task_models.timestep_place(tmp_path / "place")
+    loaded, (window,) = task_models.load(place), task_models.windows_of(place)
+
+    data = trace(loaded, place, window)
+
+    output = data.output()
+    assert output.kind == "time step of each pixel"
+    label = np.full((32, 32), 1)
+    label[:4] = -1
+    np.testing.assert_array_equal(output.label.values, label)  # type: ignore[union-attr]
+    assert output.loss is not None
+    assert output.loss.map is not None
+    assert float(output.loss.map.sum()) == pytest.approx(data.loss, rel=1e-4)
+    assert np.isnan(output.loss.map.values[:4]).all()
+    predict_windows(loaded, [window], progress=False)
+    assert_written(data, window)
+    dates = data.written.raster.values[0].astype(int)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(
+        (dates - dates.min()) // 30 + output.prediction.values.min(), output.prediction.values
+    )  # type: ignore[union-attr]
+
+
 def test_objects_are_a_table_in_the_windows_crs(tmp_path: Path) -> None:
     place = task_models.task_place(tmp_path / "place", "detection", crop_size=None)
     window = task_models.windows_of(place)[1]
