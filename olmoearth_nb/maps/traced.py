@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -23,8 +24,8 @@ from olmoearth_nb.traces.pixels import input_layers
 __all__ = ["PanelChoice", "glance", "glance_html", "overview_groups", "panels_of", "plot_trace"]
 
 _THUMBNAIL, _MOST_THUMBNAILS = 1.1, 7
-_RESULT = 2.25
-_GLANCE = 1.7
+_RESULT, _TOGETHER, _FEW = 2.25, 1.82, 1
+_GLANCE, _MOST_GLANCE_CLASSES = 1.7, 12
 T = TypeVar("T")
 
 
@@ -101,11 +102,16 @@ def overview_groups(data: TraceData, colors: TraceColors, task: str | None = Non
         colors: Colours of the project.
         task: Only this task.
     """
-    groups = [Group(name, panels, _THUMBNAIL) for name, panels in _thumbnails(data)]
+    thumbnails = _thumbnails(data)
     outputs = [output for name, output in data.outputs.items() if task in (None, name)]
+    first = [panel for _, panels in thumbnails for panel in panels]
+    # One image needs no row of its own.
+    together = len(first) <= _FEW and len(outputs) == 1
+    groups = [] if together else [Group(name, panels, _THUMBNAIL) for name, panels in thumbnails]
     for output in outputs:
         loss = "" if output.loss is None else f", loss {output.loss.total:.4g}"
-        groups.append(Group(f"{output.task}: {output.kind}{loss}", _results(data, output, colors), _RESULT))
+        panels = [*(first if together else ()), *_results(data, output, colors)]
+        groups.append(Group(f"{output.task}: {output.kind}{loss}", panels, _TOGETHER if together else _RESULT))
     return groups
 
 
@@ -162,10 +168,14 @@ def glance(data: TraceData, *, legend: Legend | None = None) -> Figure | None:
     elif first is not None:
         panels.append(step_lines(*first))
     for output in data.outputs.values():
-        panels += [
-            panel for panel in _results(data, output, colors) if getattr(panel, "title", "") not in ("label", "error")
-        ]
-    return draw_sheet_of(data.window, [Group("", panels, _GLANCE)], title=data.window.name) if panels else None
+        found = [one for one in _results(data, output, colors) if one.title not in ("label", "error")]
+        several = len(data.outputs) > 1
+        panels += [replace(one, title=f"{output.task}: {one.title}") if several else one for one in found]
+    if not panels:
+        return None
+    return draw_sheet_of(
+        data.window, [Group("", panels, _GLANCE)], title=data.window.name, most_classes=_MOST_GLANCE_CLASSES
+    )
 
 
 def glance_html(data: TraceData, *, legend: Legend | None = None) -> str:
@@ -191,6 +201,6 @@ def _title(data: TraceData, stop: Stop) -> str:
         return name
     if stop.kind == "transform":
         note = data.stage(stop.name).note.split("\n")[0]
-        text = f"{name}: after {stop.name}" if stop.name not in ("read", "task") else f"{name}: {stop.name}"
-        return text if note in ("", stop.name) else f"{text}, {note[:90]}"
+        # The note of a transform begins with its class.
+        return f"{name}: {stop.name}, {note}" if stop.name in ("read", "task") else f"{name}: after {note or stop.name}"
     return f"{name}: {stop.title}"

@@ -29,7 +29,16 @@ from olmoearth_nb.maps.traced_panels import (
 from olmoearth_nb.traces.data import TraceData, TraceOutput, TraceWindow, TraceWritten
 from olmoearth_nb.traces.pixels import input_layers
 
-__all__ = ["FOUND", "LABELLED", "by_pixel", "output_panels", "score_bars", "score_scale", "written_panels"]
+__all__ = [
+    "FOUND",
+    "LABELLED",
+    "by_pixel",
+    "objects_at",
+    "output_panels",
+    "score_bars",
+    "score_scale",
+    "written_panels",
+]
 
 FOUND: RGB = (255, 221, 51)
 LABELLED: RGB = (255, 255, 255)
@@ -37,7 +46,7 @@ _RIGHT: RGB = (222, 226, 222)
 _WRONG: RGB = (200, 30, 60)
 _BLUE: RGB = (44, 111, 187)
 _GREY: RGB = (140, 140, 140)
-_MOST_TEXTS = 30
+_MOST_TEXTS, _MOST_MARKS = 20, 60
 
 
 def output_panels(data: TraceData, output: TraceOutput, name: str, colors: TraceColors) -> list[Panel]:
@@ -225,7 +234,12 @@ def _objects(data: TraceData, output: TraceOutput, colors: TraceColors) -> Pixel
     """Objects over the imagery; labels are dashed."""
     marks = [*_marks(data.window, output.label_vectors, output, colors, label=True)]
     marks += _marks(data.window, output.vectors, output, colors, label=False)
-    return _over_imagery(data, "detections", marks, f"{_count(output.vectors)} found" + _labels_text(output))
+    return _over_imagery(data, "detections", marks, _found_text(output.vectors) + _labels_text(output))
+
+
+def _found_text(table: gpd.GeoDataFrame | None) -> str:
+    more = f", the best {_MOST_MARKS} drawn" if _count(table) > _MOST_MARKS else ""
+    return f"{_count(table)} found{more}"
 
 
 def _labels_text(output: TraceOutput) -> str:
@@ -243,11 +257,34 @@ def _over_imagery(data: TraceData, title: str, marks: Sequence[Mark], caption: s
     return PixelMap(title=title, rgba=rgba, caption=caption, marks=tuple(marks))
 
 
+def objects_at(data: TraceData, output: TraceOutput, colors: TraceColors, pixel: tuple[int, int]) -> dict[str, str]:
+    """Objects that a pixel is part of: ``found`` and ``labelled``, where the task has such.
+
+    Args:
+        data: The trace.
+        output: What the model says.
+        colors: Colours of the project.
+        pixel: Row and column in pixels of the window.
+    """
+    row, column = pixel
+    square = shapely.box(column, row, column + 1, row + 1)
+    texts = {}
+    for name, table in (("found", output.vectors), ("labelled", output.label_vectors)):
+        if table is None:
+            continue
+        marks = _marks(data.window, table, output, colors, label=False)
+        here = [mark.text or "an object" for mark in marks if shapely.intersects(mark.shape, square)]
+        texts[name] = ", ".join(here[:4]) + (f" and {len(here) - 4} more" if len(here) > 4 else "") or "nothing"
+    return texts
+
+
 def _marks(
     window: TraceWindow, table: gpd.GeoDataFrame | None, output: TraceOutput | None, colors: TraceColors, *, label: bool
 ) -> list[Mark]:
     if table is None or not len(table):
         return []
+    if "score" in table:
+        table = table.sort_values("score", ascending=False).head(_MOST_MARKS)
     a, _, c, _, e, f = window.transform
     shapes = shapely.transform(table.geometry.to_numpy(), lambda points: (points - [c, f]) / [a, e])
     names = _names_of(table, output)
@@ -284,7 +321,7 @@ def written_panels(data: TraceData, written: TraceWritten, colors: TraceColors) 
     if written.raster is None:
         output = data.outputs.get(written.task)
         marks = _marks(data.window, written.vectors, output, colors, label=False)
-        return [_over_imagery(data, written.layer, marks, f"{_count(written.vectors)} features")]
+        return [_over_imagery(data, written.layer, marks, _found_text(written.vectors))]
     values = numbers(written.raster)
     titles = written.raster["band"].values if "band" in written.raster.coords else np.arange(len(values))
     kind = str(written.raster.dtype)

@@ -15,7 +15,7 @@ import xarray as xr
 from olmoearth_nb.colors import RGB
 from olmoearth_nb.maps.traced_colors import TraceColors
 from olmoearth_nb.maps.traced_inputs import step_lines
-from olmoearth_nb.maps.traced_outputs import score_bars
+from olmoearth_nb.maps.traced_outputs import objects_at, score_bars
 from olmoearth_nb.maps.traced_panels import Bars, Lines, numbers
 from olmoearth_nb.traces.data import TraceData, TraceOutput
 
@@ -67,7 +67,7 @@ def read_pixel(data: TraceData, colors: TraceColors, pixel: tuple[int, int], tas
     """
     output = data.outputs.get(task) if task is not None else next(iter(data.outputs.values()), None)
     bars = () if output is None else tuple(_bars(data, output, colors, pixel))
-    facts = [] if output is None else list(_facts(data, output, colors, pixel))
+    facts = [] if output is None else [*_answers(data, output, colors, pixel), *_scores(data, output, pixel)]
     facts += _written(data, pixel)
     return PixelValues(pixel, _place(data, pixel), tuple(facts), tuple(_series(data, pixel)), bars)
 
@@ -106,11 +106,10 @@ def _place(data: TraceData, pixel: tuple[int, int]) -> str:
     a, _, c, _, e, f = data.window.transform
     x, y = c + a * (pixel[1] + 0.5), f + e * (pixel[0] + 0.5)
     lon, lat = _to_degrees(data.window.crs).transform(x, y)
-    return (
-        f"row {pixel[0]}, column {pixel[1]} · {lat:.5f}°, {lon:.5f}°"
-        if math.isfinite(lon)
-        else f"row {pixel[0]}, column {pixel[1]}"
-    )
+    text = f"row {pixel[0]}, column {pixel[1]}"
+    if not math.isfinite(lon):
+        return text
+    return f"{text} · {abs(lat):.5f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.5f}° {'E' if lon >= 0 else 'W'}"
 
 
 def _series(data: TraceData, pixel: tuple[int, int]) -> Iterator[Lines]:
@@ -142,8 +141,11 @@ def _bars(data: TraceData, output: TraceOutput, colors: TraceColors, pixel: tupl
             )
 
 
-def _facts(data: TraceData, output: TraceOutput, colors: TraceColors, pixel: tuple[int, int]) -> Iterator[Fact]:
+def _answers(data: TraceData, output: TraceOutput, colors: TraceColors, pixel: tuple[int, int]) -> Iterator[Fact]:
+    """What the model says, and what is true."""
     palette = colors.class_colors(output)
+    for name, text in objects_at(data, output, colors, pixel).items():
+        yield Fact(name, text)
     for name, array in (("prediction", output.prediction), ("value", output.values), ("label", output.label)):
         value = _at(array, data, pixel)
         if array is None:
@@ -156,6 +158,10 @@ def _facts(data: TraceData, output: TraceOutput, colors: TraceColors, pixel: tup
             yield Fact(name, output.classes[index] if known else f"class {index}", palette[index] if known else None)
         else:
             yield Fact(name, f"{value:.5g}")
+
+
+def _scores(data: TraceData, output: TraceOutput, pixel: tuple[int, int]) -> Iterator[Fact]:
+    """How sure the model is, and how far off."""
     if output.logits is not None and "class" not in output.logits.dims:
         yield Fact("raw value", f"{_at(output.logits, data, pixel):.5g}")
     for name in ("confidence", "entropy", "margin", "seam"):

@@ -5,6 +5,7 @@ Everything has its place in inches: leaving the arrangement of sixty maps to mat
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import shapely
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -34,6 +36,7 @@ _HEADING, _SUBHEADING = 0.34, 0.24
 _CHART_WIDTH, _BAR, _LINES_HEIGHT = 3.1, 0.17, 1.5
 _KEY_ROW, _KEY_WIDTH, _RAMP_WIDTH, _RAMP_HEIGHT = 0.18, 1.85, 2.1, 0.5
 _TALLEST = 1.6
+_LINE, _LINE_HEIGHT = 116, 0.16
 _MOST_BARS, _MOST_LINES, _MOST_KEYS = 24, 14, 80
 _SIDES = ((3, 2.6), (8, 2.25), (12, 1.5), (24, 1.1))
 _SMALLEST = 0.86
@@ -67,13 +70,16 @@ class _Place:
     height: float
 
 
-def draw_sheet_of(window: TraceWindow, groups: Sequence[Group], *, title: str) -> Figure:
+def draw_sheet_of(
+    window: TraceWindow, groups: Sequence[Group], *, title: str, most_classes: int = _MOST_KEYS
+) -> Figure:
     """All panels of some groups.
 
     Args:
         window: The window that the maps show.
         groups: In their order from above.
         title: One line above all.
+        most_classes: So many are in a legend, those with the largest shares.
     """
     groups = [group for group in groups if group.panels]
     frame = _frame_of(window)
@@ -82,25 +88,27 @@ def draw_sheet_of(window: TraceWindow, groups: Sequence[Group], *, title: str) -
     headings: list[tuple[float, str]] = []
     top = _HEADING
     for group in groups:
-        if group.title:
-            headings.append((top, group.title))
-            top += _SUBHEADING
+        for line in textwrap.wrap(group.title, _LINE) if group.title else ():
+            headings.append((top, line))
+            top += _LINE_HEIGHT
+        top += _SUBHEADING - _LINE_HEIGHT if group.title else 0.0
         found, top = _flow(group, tall, top)
         places += found
     colorings = colorings_of([place.panel for place in places if isinstance(place.panel, PixelMap)])
+    classes = [_keys_of(one, most_classes) for one in colorings if isinstance(one, ClassColors)]
     width = max([place.left + place.width for place in places] + [3.6])
     keys_top = top
-    height = top + sum(_key_height(one, width) for one in colorings if isinstance(one, ClassColors))
+    height = top + sum(_key_height(len(keys), width) for _, keys in classes)
     ramps = [one for one in colorings if isinstance(one, RangeLegend)]
     height += _RAMP_HEIGHT * -(-len(ramps) // _in_row(width, _RAMP_WIDTH))
     figure = Picture(figsize=(width, height), dpi=100)
-    figure.text(0, 1, plain(title), fontsize=9.5, va="top", ha="left")
+    figure.text(0, 1, plain(clipped(title, max(width, 6.0) * 0.85)), fontsize=9.5, va="top", ha="left")
     for at, text in headings:
         figure.text(0, 1 - at / height, plain(text), fontsize=8, va="top", ha="left", color=_GREY, weight="bold")
     first = next((place for place in places if isinstance(place.panel, PixelMap)), None)
     for place in places:
         _draw(figure, place, window, frame, tall, scale=place is first and window.shape != (1, 1))
-    _draw_keys(figure, [one for one in colorings if isinstance(one, ClassColors)], ramps, keys_top)
+    _draw_keys(figure, classes, ramps, keys_top)
     return figure
 
 
@@ -273,9 +281,8 @@ def _draw_bars(ax: Axes, bars: Bars) -> None:
             ax.plot([row[index] for index in shown], places, "o", color="#222222", markersize=2, alpha=0.6)
     for at, value in zip(places, values, strict=True):
         text = f" {value:.3g}" if np.isfinite(value) else " none"
-        ax.annotate(
-            text, (max(np.nan_to_num(value), 0), at), va="center", fontsize=6.5, color=_GREY, annotation_clip=False
-        )
+        end = max(np.nan_to_num(value), 0, *([] if bars.points is None else bars.points[:, shown[at]]))
+        ax.annotate(text, (end, at), va="center", fontsize=6.5, color=_GREY, annotation_clip=False)
     names = [clipped(bars.names[index], 1.0) + (" ◂ label" if index == bars.marked else "") for index in shown]
     ax.set_yticks(places, [plain(name) for name in names])
     ax.set_ylim(len(shown) - 0.4, -0.6)
@@ -302,7 +309,7 @@ def _draw_lines(ax: Axes, panel: Lines) -> None:
             linewidth=1.1,
             label=plain(clipped(name, 0.9)),
         )
-    step = max(1, -(-len(places) // 6))
+    step = max(1, -(-len(places) // (4 if max(map(len, panel.steps), default=0) > 6 else 8)))
     ax.set_xticks(places[::step], [plain(clipped(one, 0.8)) for one in panel.steps[::step]])
     ax.tick_params(labelsize=6.5, length=2)
     ax.spines[["top", "right"]].set_visible(False)
@@ -355,28 +362,34 @@ def _in_row(width: float, one: float) -> int:
     return max(1, int((width + 0.2) / one))
 
 
-def _key_height(coloring: Coloring, width: float) -> float:
-    count = min(len(coloring.colors), _MOST_KEYS + 1) if isinstance(coloring, ClassColors) else 1
+def _keys_of(coloring: ClassColors, most: int) -> tuple[str, list[Artist]]:
+    """Title and entries of a legend, in its order."""
+    shares = coloring.shares
+    kept = set(sorted(range(len(shares)), key=lambda at: -shares[at].share)[:most])
+    keys = [key_of(_share_text(one.label, one.share), one.color) for at, one in enumerate(shares) if at in kept]
+    if len(shares) > most:
+        keys.append(key_of(f"… and {len(shares) - most} more", (255, 255, 255)))
+    return coloring.name, keys
+
+
+def _key_height(count: int, width: float) -> float:
     return _KEY_ROW * (1 + -(-count // _in_row(width, _KEY_WIDTH))) + 0.06
 
 
-def _draw_keys(figure: Figure, classes: Sequence[ClassColors], ramps: Sequence[RangeLegend], top: float) -> None:
+def _draw_keys(
+    figure: Figure, classes: Sequence[tuple[str, list[Artist]]], ramps: Sequence[RangeLegend], top: float
+) -> None:
     width, height = figure.get_size_inches()
-    for coloring in classes:
-        columns = _in_row(width, _KEY_WIDTH)
-        ax = figure.add_axes(
-            (0, 1 - (top + _key_height(coloring, width)) / height, 1, _key_height(coloring, width) / height)
-        )
+    for name, keys in classes:
+        room = _key_height(len(keys), width)
+        ax = figure.add_axes((0, 1 - (top + room) / height, 1, room / height))
         ax.axis("off")
-        handles = [key_of(_share_text(one.label, one.share), one.color) for one in coloring.shares[:_MOST_KEYS]]
-        if len(coloring.colors) > _MOST_KEYS:
-            handles.append(key_of(f"… and {len(coloring.colors) - _MOST_KEYS} more", (255, 255, 255)))
-        if handles:
+        if keys:
             ax.legend(
-                handles=handles, title=plain(coloring.name), loc="upper left", borderaxespad=0, borderpad=0,
-                frameon=False, fontsize=7, title_fontsize=7.5, alignment="left", ncols=min(columns, len(handles)),
+                handles=keys, title=plain(name), loc="upper left", borderaxespad=0, borderpad=0, frameon=False,
+                fontsize=7, title_fontsize=7.5, alignment="left", ncols=min(_in_row(width, _KEY_WIDTH), len(keys)),
             )  # fmt: skip
-        top += _key_height(coloring, width)
+        top += room
     for index, ramp in enumerate(ramps):
         row, column = divmod(index, _in_row(width, _RAMP_WIDTH))
         at = top + row * _RAMP_HEIGHT

@@ -37,6 +37,7 @@ def test_trace_explorer(lab: Lab) -> None:
     # The values are those of the arrays at that pixel; every picture has the crosshair.
     hover(output, "confidence", 20, 45)
     expect(side).to_contain_text("row 20, column 45")
+    notebook.shot("hover", of=output)
     assert notebook.run("print(explorer.pixel)") == "(20, 45)"
     said = notebook.run(
         "o = trace.output(); print(o.classes[int(o.prediction[20, 45])], f'{float(o.confidence[20, 45]):.4g}')"
@@ -53,7 +54,6 @@ def test_trace_explorer(lab: Lab) -> None:
     title = side.locator(".olmoearth-trace-names span[title^='B08']").first.get_attribute("title")
     values = [float(part) for part in re.findall(r"[\d.]+", (title or "").split(":")[1])]
     assert str(values) == notebook.run("print(trace.inputs['sentinel2'].values[:, 3, 20, 45].tolist())")
-    notebook.shot("hover")
 
     # A click holds the pixel; another one lets it go.
     hover(output, "label", 5, 6)
@@ -72,7 +72,7 @@ def test_trace_explorer(lab: Lab) -> None:
     output.locator("select").first.select_option(label="transform Normalize")
     expect(output.locator("figure", has_text="B12")).to_be_visible()
     expect(side).to_contain_text("row 40, column 7")
-    notebook.shot("transform")
+    notebook.shot("transform", of=output)
     notebook.run("explorer.stage, explorer.pixel = 'probabilities', (1, 2)")
     expect(output.locator("figure", has_text="town")).to_be_visible()
     expect(side).to_contain_text("row 1, column 2")
@@ -107,9 +107,9 @@ def test_trace_explorer_of_sixty_classes_in_a_narrow_window(lab: Lab) -> None:
     expect(output.locator("figure")).to_have_count(62)
     expect(output).to_contain_text("<b>bold</b>")
     assert output.locator(".olmoearth-trace b", has_text=re.compile("^bold$")).count() == 0
-    notebook.shot("narrow")
+    notebook.shot("narrow", of=output)
     notebook.run("explorer.task, explorer.stage = 'boxes <i>', 'detections'")
     expect(output.locator(".olmoearth-trace-mark").first).to_be_visible()
-    notebook.shot("objects")
+    notebook.shot("objects", of=output)
     lab.page.set_viewport_size({"width": 1000, "height": 960})
     notebook.shot("middling")

@@ -283,6 +283,8 @@ def test_objects_lie_where_they_are() -> None:
     assert panel.marks[1].shape.bounds == (0, 0, 2, 2)
     assert panel.marks[2].shape.bounds == (10, 10, 12, 12)
     every_stop(data)
+    facts = {one.name: one.text for one in read_pixel(data, TraceColors(data, None), (11, 11)).facts}
+    assert facts == {"found": "<b> 25%", "labelled": "nothing"}
     shapes = trace_layers(data, choice=PanelChoice())
     assert [one.name for one in shapes] == [
         "sentinel2 2024-03-01",

@@ -181,7 +181,10 @@ function drawMark(over, frame, mark) {
   if (!mark.text) return;
   const label = piece("span", "olmoearth-trace-mark", frame, mark.text);
   label.style.left = `${Math.min(...mark.points.map((point) => point[0]))}%`;
-  label.style.top = `${Math.min(...mark.points.map((point) => point[1]))}%`;
+  const top = Math.min(...mark.points.map((point) => point[1]));
+  label.style.top = `${Math.max(top, 0)}%`;
+  // Above the picture is its title.
+  if (top < 8) label.classList.add("inside");
   label.style.color = mark.color;
 }
 
@@ -192,7 +195,7 @@ function drawBars(parent, chart) {
   const [low, high] = chart.limits || [Math.min(0, ...values), Math.max(0, ...values)];
   const part = (value) => (high > low ? ((value - low) / (high - low)) * 100 : 0);
   for (const [name, value, color, marked] of chart.bars) {
-    const label = piece("span", "olmoearth-trace-name", box, marked ? `${name} ◂` : name);
+    const label = piece("span", "olmoearth-trace-name", box, marked ? `▸ ${name}` : name);
     label.title = marked ? `${name}: the label` : name;
     if (marked) label.classList.add("olmoearth-trace-label");
     const track = piece("span", "olmoearth-trace-track", box);
@@ -253,7 +256,8 @@ function drawLines(parent, chart) {
 }
 
 function short(value) {
-  return Number(value.toPrecision(4)).toString();
+  const size = Math.abs(value);
+  return size > 0 && (size < 1e-4 || size >= 1e7) ? value.toExponential(1) : Number(value.toPrecision(4)).toString();
 }
 
 function inside(part, size) {

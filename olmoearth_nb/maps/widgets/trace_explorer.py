@@ -123,7 +123,7 @@ class TraceExplorer(LiveView):
         return value
 
     @traitlets.observe("stage", "task")
-    def _other_stop(self, change: Any) -> None:
+    def _other_stop(self, _change: Any) -> None:
         if self._quiet:
             return
         self._quiet = True
