@@ -148,7 +148,7 @@ def best_order(
         reference: What it should be like.
         gain: By how much the misfit must fall, summed over bands, and by a quarter of it for each band that moves.
         fit: What may be left of it in bands that move.
-        many: Whether what is seen is of many windows: if it fits to the last digits in another order, that is enough.
+        many: Whether what is seen is of many windows: if they fit in another order as if made for it, that is enough.
 
     Returns:
         For each band of the reference the band that is seen in its place, and the fall of the misfit.
@@ -161,7 +161,7 @@ def best_order(
         return None
     left = [float(costs[i, places[i]]) for i in moved]
     fall = float(sum(costs[i, i] for i in moved)) - sum(left)
-    exact = many and max(left) < 0.02 and fall > 0.05
+    exact = many and max(left) < 0.1 and fall > max(8 * sum(left), 0.05)
     if not exact and (fall < gain or fall < gain / 4 * len(moved) or max(left) > fit):
         return None
     return [int(i) for i in np.argsort(places)], fall
