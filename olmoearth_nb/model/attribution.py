@@ -42,9 +42,9 @@ _BASELINES = {
 def explain(
     loaded: LoadedModel,
     data: TraceData,
-    samples: Sequence[Sample],
     question: Question,
     *,
+    read: Callable[[], Sequence[Sample]],
     read_baseline: ReadBaseline,
     progress: Progress = None,
 ) -> Attribution:
@@ -53,8 +53,8 @@ def explain(
     Args:
         loaded: The model.
         data: What was recorded of the window.
-        samples: Its crops after the transforms.
         question: What is asked.
+        read: Reads its crops as they are after the transforms.
         read_baseline: Asked for baselines that are read.
         progress: See :mod:`olmoearth_nb.progress`.
 
@@ -76,6 +76,7 @@ def explain(
         foreign_code(InferenceError, "The model can't be asked", where=where),
         single_precision(loaded.module),
     ):
+        samples = read()
         scores = [CropScore(loaded, samples[index], target, weights) for index, weights in used.items()]
         if not scores[0].names:
             raise UnsupportedError("The model has no inputs that are images of floating point numbers.", where=where)
@@ -90,7 +91,7 @@ def explain(
         target=name,
         pixels=pixels,
         method=question.method,
-        baseline=_baseline_text(question),
+        baseline=_baseline_text(question, data),
         score=found.score,
         baseline_score=found.baseline_score,
         **_placed(found, frame, data),
@@ -259,8 +260,10 @@ def _given(score: CropScore, index: int, baseline: Any) -> torch.Tensor:
     return torch.from_numpy(whole.copy()).transpose(0, 1).to(image)[None]
 
 
-def _baseline_text(question: Question) -> str:
+def _baseline_text(question: Question, data: TraceData) -> str:
     match question.baseline:
+        case "mean" if data.training is None:
+            return "means of this window, for lack of training windows"
         case str() as name:
             return _BASELINES.get(name, f"inputs of the window {name.removeprefix('window:')}")
         case Mapping():

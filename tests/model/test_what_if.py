@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import rasterio
 import scenes
+import task_models
 import xarray as xr
 from places import Place
 from series import files_of, olmoearth_place, series_place, trace_of
@@ -225,6 +226,26 @@ def test_dates(tmp_path: Path) -> None:
         trace.what_if(drop_dates=0, fill="2024")
     with pytest.raises(UsageError, match=r"No date of the input would be left"):
         trace.what_if(drop_dates=[0, 1, 2, 3], fill="remove")
+
+
+def test_objects(tmp_path: Path) -> None:
+    place = task_models.task_place(tmp_path, "detection", count=2)
+    trace = trace_of(place, task_models.load(place), "w0")
+    found = trace.what_if(drop_bands=["B1", "B2", "B3"], fill=500)
+    before, after = trace.output().vectors, found.after.output().vectors
+    assert before is not None
+    assert after is not None
+    assert found.difference.objects == (len(before), len(after))
+    assert len(before) != len(after)
+    assert f"{len(before)} → {len(after)}" in repr(found)
+
+
+def test_a_window_that_the_model_was_not_run_on(raster: Place, trained: TrainingResult) -> None:
+    scenes.add_window(raster.dataset, "empty", (0, 0, 32, 32), layers=())
+    trace = trace_of(raster, raster.load(trained.best_checkpoint), "empty")
+    for ask in (trace.attribute, trace.what_if):
+        with pytest.raises(UsageError, match=r"model was not run on the window.*nothing was materialized"):
+            ask()
 
 
 def test_bands_have_to_be_there(trace: WindowTrace) -> None:

@@ -90,7 +90,7 @@ class Engine:
         def read_baseline(name: str) -> list[Sample]:
             return baseline_samples(self.loaded, self.request, data, name)
 
-        return explain(self.loaded, data, self.samples(), question, read_baseline=read_baseline, progress=progress)
+        return explain(self.loaded, data, question, read=self.samples, read_baseline=read_baseline, progress=progress)
 
     def what_if(self, data: TraceData, changes: Changes) -> Engine:
         """The same window with other inputs, transforms or weights.
