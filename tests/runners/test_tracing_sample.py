@@ -26,9 +26,9 @@ def test_every_window_of_the_sample(tmp_path: Path, request_name: str) -> None:
     seconds = []
 
     for row in runner.windows().itertuples(index=False):
-        start = time.perf_counter()
+        start = time.process_time()
         data = runner.trace(f"{row.group}/{row.name}").data
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
         if not data.outputs:
             assert data.layers["landsat"].reason
             continue
@@ -37,6 +37,7 @@ def test_every_window_of_the_sample(tmp_path: Path, request_name: str) -> None:
         assert len(data.crops) == 9
         assert data.output().classes[1] == "developed"
 
+    # Of all threads together, so that it does not depend on what else the machine does: some 0.25 s.
     assert min(seconds) < 1
 
 

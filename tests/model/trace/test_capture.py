@@ -528,9 +528,9 @@ def test_a_window_of_128_pixels_takes_less_than_a_second(raster: Place) -> None:
     loaded = raster.load()
     trace(loaded, raster, window)
 
-    start = time.perf_counter()
+    start = time.process_time()
     data = trace(loaded, raster, window)
 
-    # Seconds by the clock depend on what else the machine does; it takes some 0.3 s on two cores.
-    assert time.perf_counter() - start < 3
+    # Of all threads together, so that it does not depend on what else the machine does.
+    assert time.process_time() - start < 2
     assert len(data.crops) == 121
