@@ -13,9 +13,9 @@ from olmoearth_nb.legend import RangeLegend
 from olmoearth_nb.maps.layers import hex_color
 from olmoearth_nb.maps.overlay import Overlay
 from olmoearth_nb.maps.style import ClassColors, Coloring
+from olmoearth_nb.maps.traced_charts import ranked
 from olmoearth_nb.maps.traced_panels import Bars, Lines, Mark, PixelMap
 from olmoearth_nb.maps.traced_pixel import PixelValues
-from olmoearth_nb.maps.traced_sheet import ranked
 
 __all__ = ["chart_json", "key_json", "picture_json", "values_json"]
 

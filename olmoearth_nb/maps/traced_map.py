@@ -21,7 +21,8 @@ from olmoearth_nb.maps.layers import Layer, LayerKind, PictureLayer, ShapeLayer,
 from olmoearth_nb.maps.overlay import Overlay, mercator_grid, pixels_overlay
 from olmoearth_nb.maps.traced_colors import TraceColors
 from olmoearth_nb.maps.traced_inputs import PanelChoice, image_of
-from olmoearth_nb.maps.traced_outputs import FOUND, LABELLED, output_panels
+from olmoearth_nb.maps.traced_objects import FOUND, LABELLED
+from olmoearth_nb.maps.traced_outputs import output_panels
 from olmoearth_nb.maps.traced_panels import Array, PixelMap, numbers
 from olmoearth_nb.traces.data import TraceData, TraceOutput, TraceWindow
 from olmoearth_nb.traces.pixels import input_layers, on_grid

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import geopandas as gpd
 import numpy as np
-import shapely
 import xarray as xr
 
 from olmoearth_nb.colors import RGB
 from olmoearth_nb.legend import RangeLegend
-from olmoearth_nb.maps.style import ClassColors, category_name
+from olmoearth_nb.maps.style import ClassColors
 from olmoearth_nb.maps.traced_colors import TraceColors
-from olmoearth_nb.maps.traced_inputs import thumbnail
-from olmoearth_nb.maps.traced_panels import (
-    Array,
-    Bars,
-    Mark,
-    Panel,
-    PixelMap,
-    centered,
-    colored_map,
-    numbers,
-    spread,
-)
-from olmoearth_nb.traces.data import TraceData, TraceOutput, TraceWindow, TraceWritten
-from olmoearth_nb.traces.pixels import input_layers
+from olmoearth_nb.maps.traced_objects import found_text, marks_of, object_map, over_imagery
+from olmoearth_nb.maps.traced_panels import Array, Bars, Panel, centered, colored_map, numbers, spread
+from olmoearth_nb.traces.data import TraceData, TraceOutput, TraceWritten
 
-__all__ = [
-    "FOUND",
-    "LABELLED",
-    "by_pixel",
-    "objects_at",
-    "output_panels",
-    "score_bars",
-    "score_scale",
-    "written_panels",
-]
+__all__ = ["by_pixel", "output_panels", "score_bars", "score_scale", "written_panels"]
 
-FOUND: RGB = (255, 221, 51)
-LABELLED: RGB = (255, 255, 255)
 _RIGHT: RGB = (222, 226, 222)
 _WRONG: RGB = (200, 30, 60)
 _BLUE: RGB = (44, 111, 187)
 _GREY: RGB = (140, 140, 140)
-_MOST_TEXTS, _MOST_MARKS = 20, 60
 
 
 def output_panels(data: TraceData, output: TraceOutput, name: str, colors: TraceColors) -> list[Panel]:
@@ -64,7 +38,7 @@ def output_panels(data: TraceData, output: TraceOutput, name: str, colors: Trace
     if name in ("logits", "probabilities"):
         return _class_panels(output, name, colors)
     if name == "detections":
-        return [_objects(data, output, colors)]
+        return [object_map(data, output, colors)]
     if name == "loss":
         return _loss(output)
     if name == "error":
@@ -227,89 +201,6 @@ def _mean(values: Array) -> str:
     return f"mean {known.mean():.3g}" if known.size else "nothing"
 
 
-# ---- objects ---------------------------------------------------------------------------------------------------
-
-
-def _objects(data: TraceData, output: TraceOutput, colors: TraceColors) -> PixelMap:
-    """Objects over the imagery; labels are dashed."""
-    marks = [*_marks(data.window, output.label_vectors, output, colors, label=True)]
-    marks += _marks(data.window, output.vectors, output, colors, label=False)
-    return _over_imagery(data, "detections", marks, _found_text(output.vectors) + _labels_text(output))
-
-
-def _found_text(table: gpd.GeoDataFrame | None) -> str:
-    more = f", the best {_MOST_MARKS} drawn" if _count(table) > _MOST_MARKS else ""
-    return f"{_count(table)} found{more}"
-
-
-def _labels_text(output: TraceOutput) -> str:
-    return "" if output.label_vectors is None else f", {_count(output.label_vectors)} labelled (dashed)"
-
-
-def _count(table: gpd.GeoDataFrame | None) -> int:
-    return 0 if table is None else len(table)
-
-
-def _over_imagery(data: TraceData, title: str, marks: Sequence[Mark], caption: str) -> PixelMap:
-    layers = input_layers(data)
-    blank = np.full((1, 1, 4), 235, dtype=np.uint8)
-    rgba = thumbnail(next(iter(layers.values())))[0] if layers else blank
-    return PixelMap(title=title, rgba=rgba, caption=caption, marks=tuple(marks))
-
-
-def objects_at(data: TraceData, output: TraceOutput, colors: TraceColors, pixel: tuple[int, int]) -> dict[str, str]:
-    """Objects that a pixel is part of: ``found`` and ``labelled``, where the task has such.
-
-    Args:
-        data: The trace.
-        output: What the model says.
-        colors: Colours of the project.
-        pixel: Row and column in pixels of the window.
-    """
-    row, column = pixel
-    square = shapely.box(column, row, column + 1, row + 1)
-    texts = {}
-    for name, table in (("found", output.vectors), ("labelled", output.label_vectors)):
-        if table is None:
-            continue
-        marks = _marks(data.window, table, output, colors, label=False)
-        here = [mark.text or "an object" for mark in marks if shapely.intersects(mark.shape, square)]
-        texts[name] = ", ".join(here[:4]) + (f" and {len(here) - 4} more" if len(here) > 4 else "") or "nothing"
-    return texts
-
-
-def _marks(
-    window: TraceWindow, table: gpd.GeoDataFrame | None, output: TraceOutput | None, colors: TraceColors, *, label: bool
-) -> list[Mark]:
-    if table is None or not len(table):
-        return []
-    if "score" in table:
-        table = table.sort_values("score", ascending=False).head(_MOST_MARKS)
-    a, _, c, _, e, f = window.transform
-    shapes = shapely.transform(table.geometry.to_numpy(), lambda points: (points - [c, f]) / [a, e])
-    names = _names_of(table, output)
-    known = {} if output is None else {entry.label: entry.color for entry in colors.classes(output).entries}
-    scores = table["score"] if "score" in table else [None] * len(table)
-    few = len(table) <= _MOST_TEXTS
-    marks = []
-    for shape, name, score in zip(shapes, names, scores, strict=True):
-        chance = "" if score is None or not np.isfinite(score) else f"{score:.0%}"
-        text = " ".join(part for part in (name, chance) if part) if few and not label else ""
-        marks.append(Mark(shape, LABELLED if label else known.get(name, FOUND), text, dashed=label))
-    return marks
-
-
-def _names_of(table: gpd.GeoDataFrame, output: TraceOutput | None) -> list[str]:
-    """The class of each object: what a column says that has a class."""
-    columns = [name for name in table.columns if name not in (table.geometry.name, "score")]
-    classes = () if output is None else output.classes
-    for column in columns:
-        cells = [category_name(cell) for cell in table[column]]
-        if column in ("class", "category", "label") or (classes and set(cells) <= set(classes)):
-            return cells
-    return [""] * len(table)
-
-
 def written_panels(data: TraceData, written: TraceWritten, colors: TraceColors) -> list[Panel]:
     """What the writer would write: a map a band, or objects.
 
@@ -320,8 +211,8 @@ def written_panels(data: TraceData, written: TraceWritten, colors: TraceColors) 
     """
     if written.raster is None:
         output = data.outputs.get(written.task)
-        marks = _marks(data.window, written.vectors, output, colors, label=False)
-        return [_over_imagery(data, written.layer, marks, _found_text(written.vectors))]
+        marks = marks_of(data.window, written.vectors, output, colors, label=False)
+        return [over_imagery(data, written.layer, marks, found_text(written.vectors))]
     values = numbers(written.raster)
     titles = written.raster["band"].values if "band" in written.raster.coords else np.arange(len(values))
     kind = str(written.raster.dtype)

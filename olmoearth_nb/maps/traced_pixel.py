@@ -15,7 +15,8 @@ import xarray as xr
 from olmoearth_nb.colors import RGB
 from olmoearth_nb.maps.traced_colors import TraceColors
 from olmoearth_nb.maps.traced_inputs import step_lines
-from olmoearth_nb.maps.traced_outputs import objects_at, score_bars
+from olmoearth_nb.maps.traced_objects import objects_at
+from olmoearth_nb.maps.traced_outputs import score_bars
 from olmoearth_nb.maps.traced_panels import Bars, Lines, numbers
 from olmoearth_nb.traces.data import TraceData, TraceOutput
 

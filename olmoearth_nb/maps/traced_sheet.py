@@ -25,22 +25,22 @@ from olmoearth_nb.legend import RangeLegend
 from olmoearth_nb.maps.canvas import Picture, add_scale_bar, key_of, plain, unit
 from olmoearth_nb.maps.frame import MapFrame
 from olmoearth_nb.maps.style import ClassColors, Coloring
-from olmoearth_nb.maps.traced_panels import Bars, Histogram, Lines, Mark, Panel, PixelMap
+from olmoearth_nb.maps.traced_charts import CHART_WIDTH, MOST_BARS, clipped, draw_bars, draw_histogram, draw_lines
+from olmoearth_nb.maps.traced_panels import Bars, Lines, Mark, Panel, PixelMap
 from olmoearth_nb.traces.data import TraceWindow
 
-__all__ = ["Group", "clipped", "colorings_of", "draw_sheet_of", "ranked", "window_tall"]
+__all__ = ["Group", "colorings_of", "draw_sheet_of", "window_tall"]
 
 _WIDTH = 9.6
 _GAP, _TITLE, _CAPTION, _HISTOGRAM = 0.12, 0.2, 0.17, 0.5
 _HEADING, _SUBHEADING = 0.34, 0.24
-_CHART_WIDTH, _BAR, _LINES_HEIGHT = 3.1, 0.17, 1.5
+_BAR, _LINES_HEIGHT = 0.17, 1.5
 _KEY_ROW, _KEY_WIDTH, _RAMP_WIDTH, _RAMP_HEIGHT = 0.18, 1.85, 2.1, 0.5
 _TALLEST = 1.6
 _LINE, _LINE_HEIGHT = 116, 0.16
-_MOST_BARS, _MOST_LINES, _MOST_KEYS = 24, 14, 80
+_MOST_KEYS = 80
 _SIDES = ((3, 2.6), (8, 2.25), (12, 1.5), (24, 1.1))
 _SMALLEST = 0.86
-_CHARACTERS_PER_INCH = 15
 _GREY = "#555555"
 
 
@@ -149,17 +149,17 @@ def _size(panel: Panel, side: float, tall: float) -> tuple[float, float]:
         below = _HISTOGRAM + _GAP if panel.histogram is not None else 0.0
         return side, _TITLE + side * tall + _CAPTION + below
     if isinstance(panel, Bars):
-        return _CHART_WIDTH, _TITLE + 0.35 + _BAR * (min(len(panel.names), _MOST_BARS) + 1)
-    return _CHART_WIDTH * 1.5, _TITLE + _LINES_HEIGHT + 0.35
+        return CHART_WIDTH, _TITLE + 0.35 + _BAR * (min(len(panel.names), MOST_BARS) + 1)
+    return CHART_WIDTH * 1.5, _TITLE + _LINES_HEIGHT + 0.35
 
 
 def _draw(figure: Figure, place: _Place, window: TraceWindow, frame: MapFrame, tall: float, *, scale: bool) -> None:
     panel = place.panel
     if isinstance(panel, Bars):
-        _draw_bars(_axes(figure, place, left=1.0, below=0.28), panel)
+        draw_bars(_axes(figure, place, left=1.0, below=0.28), panel)
         return
     if isinstance(panel, Lines):
-        _draw_lines(_axes(figure, place, left=0.5, below=0.35, right=0.85), panel)
+        draw_lines(_axes(figure, place, left=0.5, below=0.35, right=0.85), panel)
         return
     below = place.height - _TITLE - place.width * tall
     ax = _axes(figure, place, below=below)
@@ -167,7 +167,7 @@ def _draw(figure: Figure, place: _Place, window: TraceWindow, frame: MapFrame, t
     if scale:
         add_scale_bar(ax, frame)
     if panel.histogram is not None:
-        _draw_histogram(_axes(figure, place, top=place.height - _HISTOGRAM, below=0.14), panel.histogram)
+        draw_histogram(_axes(figure, place, top=place.height - _HISTOGRAM, below=0.14), panel.histogram)
 
 
 def _axes(
@@ -231,102 +231,6 @@ def _draw_mark(ax: Axes, mark: Mark, window: TraceWindow) -> None:
             fontsize=5.5, color=unit(mark.color), path_effects=[withStroke(linewidth=1.6, foreground="#222222")],
             clip_on=True,
         )  # fmt: skip
-
-
-def _draw_histogram(ax: Axes, histogram: Histogram) -> None:
-    """Values of the window over the range of the training windows."""
-    ax.set_yticks([])
-    ax.spines[["top", "left", "right"]].set_visible(False)
-    ax.spines["bottom"].set(color="#999999", linewidth=0.5)
-    ax.tick_params(labelsize=5.5, length=2, colors=_GREY, pad=1)
-    ends = [float(end) for end in histogram.usual or ()]
-    if histogram.values.size:
-        low, high = np.percentile(histogram.values, [0.5, 99.5]).tolist()
-        ends += [low, high]
-    if not ends:
-        ax.set_xticks([])
-        return
-    low, high = min(ends), max(ends)
-    room = (high - low) * 0.05 or max(abs(low) * 0.05, 0.5)
-    ax.set_xlim(low - room, high + room)
-    if histogram.usual is not None:
-        ax.axvspan(*histogram.usual, color="#2c6fbb", alpha=0.18, linewidth=0)
-    if histogram.values.size:
-        ax.hist(histogram.values, bins=40, range=(low - room, high + room), color="#555555", histtype="stepfilled")
-    ax.locator_params(axis="x", nbins=3)
-
-
-def ranked(bars: Bars, most: int) -> list[int]:
-    """Numbers of the bars that are shown: all if they are few; else the largest and the label's, largest first.
-
-    Args:
-        bars: The bars.
-        most: How many.
-    """
-    if len(bars.names) <= most:
-        return list(range(len(bars.names)))
-    order = np.argsort(-np.nan_to_num(np.array(bars.values), nan=-np.inf), kind="stable")[:most].tolist()
-    if bars.marked is not None and bars.marked not in order:
-        order[-1] = bars.marked
-    return [int(index) for index in order]
-
-
-def _draw_bars(ax: Axes, bars: Bars) -> None:
-    shown = ranked(bars, _MOST_BARS)
-    values = [bars.values[index] for index in shown]
-    places = np.arange(len(shown))
-    ax.barh(places, np.nan_to_num(values), color=[unit(bars.colors[index]) for index in shown], height=0.72)
-    if bars.points is not None:
-        for row in bars.points:
-            ax.plot([row[index] for index in shown], places, "o", color="#222222", markersize=2, alpha=0.6)
-    for at, value in zip(places, values, strict=True):
-        text = f" {value:.3g}" if np.isfinite(value) else " none"
-        end = max(np.nan_to_num(value), 0, *([] if bars.points is None else bars.points[:, shown[at]]))
-        ax.annotate(text, (end, at), va="center", fontsize=6.5, color=_GREY, annotation_clip=False)
-    names = [clipped(bars.names[index], 1.0) + (" ◂ label" if index == bars.marked else "") for index in shown]
-    ax.set_yticks(places, [plain(name) for name in names])
-    ax.set_ylim(len(shown) - 0.4, -0.6)
-    if bars.limits is not None:
-        ax.set_xlim(bars.limits)
-    ax.axvline(0, color="#777777", linewidth=0.6)
-    ax.tick_params(labelsize=6.5, length=2)
-    ax.spines[["top", "right"]].set_visible(False)
-    left_out = len(bars.names) - len(shown)
-    title = bars.title + (f" ({left_out} smaller ones left out)" if left_out else "")
-    ax.set_title(plain(clipped(title, _CHART_WIDTH)), loc="left", fontsize=8, pad=2.5)
-
-
-def _draw_lines(ax: Axes, panel: Lines) -> None:
-    places = np.arange(len(panel.steps))
-    few = len(places) <= 40
-    for name, values, color in panel.lines[:_MOST_LINES]:
-        ax.plot(
-            places,
-            values,
-            "o-" if few else "-",
-            color=unit(color),
-            markersize=2.5,
-            linewidth=1.1,
-            label=plain(clipped(name, 0.9)),
-        )
-    step = max(1, -(-len(places) // (4 if max(map(len, panel.steps), default=0) > 6 else 8)))
-    ax.set_xticks(places[::step], [plain(clipped(one, 0.8)) for one in panel.steps[::step]])
-    ax.tick_params(labelsize=6.5, length=2)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(plain(clipped(panel.title, _CHART_WIDTH)), loc="left", fontsize=8, pad=2.5)
-    if len(panel.lines) > 1:
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=6.5, borderaxespad=0)
-
-
-def clipped(text: str, inches: float) -> str:
-    """A text that is not wider than some room; what is left out is the end.
-
-    Args:
-        text: One line.
-        inches: The room.
-    """
-    most = max(int(inches * _CHARACTERS_PER_INCH), 4)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 # ---- what colours mean -----------------------------------------------------------------------------------------

@@ -115,10 +115,13 @@ function render({ model, el }) {
     for (const [name, text, color] of values.facts) {
       piece("span", "olmoearth-trace-name", facts, name);
       const cell = piece("span", "", facts);
+      cell.title = text;
       if (color) piece("i", "olmoearth-trace-swatch", cell).style.background = color;
       cell.append(text);
     }
     const bars = piece("div", "olmoearth-trace-two", side);
+    // Long names need the whole width.
+    bars.classList.toggle("long", values.bars.some((one) => one.bars.some((bar) => bar[0].length > 10)));
     for (const one of values.bars) drawBars(bars, one);
     for (const one of values.series) drawLines(side, one);
   }
