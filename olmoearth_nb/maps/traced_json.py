@@ -21,7 +21,7 @@ __all__ = ["chart_json", "key_json", "picture_json", "values_json"]
 
 _MOST_BARS, _MOST_LINES, _MOST_MARKS = 10, 14, 300
 _NOWHERE = (0.0, 0.0, 1.0, 1.0)
-_STEPS = 17
+_STEPS, _SHARP = 17, 128
 
 
 def picture_json(panel: PixelMap, shape: tuple[int, int]) -> dict[str, Any]:
@@ -31,10 +31,12 @@ def picture_json(panel: PixelMap, shape: tuple[int, int]) -> dict[str, Any]:
         panel: The map.
         shape: Height and width of the window in pixels.
     """
+    # Twelve dates of 256 pixels are three megabytes otherwise; single pixels of small windows stay sharp.
+    photo = panel.coloring is None and max(panel.rgba.shape[:2]) > _SHARP
     return {
         "title": panel.title,
         "caption": panel.caption,
-        "src": Overlay(panel.rgba, _NOWHERE).data_uri(),
+        "src": Overlay(panel.rgba, _NOWHERE, photo=photo).data_uri(),
         "marks": [one for mark in panel.marks[:_MOST_MARKS] for one in _mark_json(mark, shape)],
     }
 
