@@ -119,7 +119,8 @@ def _next_to_training(read: _Read) -> Iterator[Finding]:
         )
         return
     # One window is little to tell bands by, so that the fall must be large.
-    order = best_order(Moments.of(read.pixels), read.training, gain=2.5)
+    ends = np.nanpercentile(read.pixels, (1, 99), axis=1), read.limits[[0, 3]]
+    order = best_order(Moments.of(read.pixels), read.training, gain=2.5, ends=ends)
     if order is not None:
         yield Finding(
             severity="warning",

@@ -139,7 +139,13 @@ def _changes() -> list[tuple[str, str, float, Callable[[Array], Array]]]:
 
 
 def best_order(
-    seen: Moments, reference: Moments, *, gain: float, fit: float = 1.5, many: bool = False
+    seen: Moments,
+    reference: Moments,
+    *,
+    gain: float,
+    fit: float = 1.5,
+    many: bool = False,
+    ends: tuple[Array, Array] | None = None,
 ) -> tuple[list[int], float] | None:
     """The order of bands that fits the reference far better than the one that is; None if none does.
 
@@ -149,12 +155,19 @@ def best_order(
         gain: By how much the misfit must fall, summed over bands, and by a quarter of it for each band that moves.
         fit: What may be left of it in bands that move.
         many: Whether what is seen is of many windows: if they fit in another order as if made for it, that is enough.
+        ends: Low and high ends of what is seen, (2, band), and least and largest values of the reference, (2, band).
+            Bands of digital numbers have much the same mean, but haze gives each a darkest value of its own: what lies
+            beyond all that the reference has counts too.
 
     Returns:
         For each band of the reference the band that is seen in its place, and the fall of the misfit.
     """
     count = len(seen.mean)
     costs = np.stack([misfit(Moments(seen.mean[[i] * count], seen.std[[i] * count]), reference) for i in range(count)])
+    if ends is not None:
+        (low, high), (least, largest) = ends
+        beyond = np.maximum(least - low[:, None], 0) + np.maximum(high[:, None] - largest, 0)
+        costs = costs + (beyond / reference.std) ** 2 / 2
     _, places = linear_sum_assignment(costs)
     moved = [i for i in range(count) if places[i] != i]
     if not moved:
