@@ -1,16 +1,19 @@
 """Keep rslearn's listing of local imagery true to what lies in the folder.
 
 rslearn's ``LocalFiles`` writes the items it found into ``summary.json`` beside the imagery and never looks again: after
-a file was replaced, or the folder was copied elsewhere, it would read what is no longer there.
+a file was replaced, the folder was copied elsewhere, or another project says that its bands are others, it would read
+what is not meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from olmoearth_nb.errors import StorageError
+from olmoearth_nb.errors import ConfigError, InputFileError, StorageError
+from olmoearth_nb.files import read_json
 
 __all__ = ["drop_outdated_listings", "imagery_fingerprint"]
 
@@ -18,15 +21,52 @@ _LISTING = "summary.json"
 _CLASS_PATH = "rslearn.data_sources.local_files.LocalFiles"
 
 
-def _folders(config: Mapping[str, Any]) -> Iterator[Path]:
-    seen: set[Path] = set()
-    for layer in config.get("layers", {}).values():
+Specs: TypeAlias = list[tuple[list[str], Any]] | None
+"""File names and bands of each item of a folder, sorted; None where rslearn finds the items itself."""
+
+
+def _folders(config: Mapping[str, Any]) -> dict[Path, Specs]:
+    """Folders of local imagery, and the items that the configuration says they have.
+
+    Raises:
+        ConfigError: If two layers say different things of one folder, of which rslearn keeps one listing only.
+    """
+    found: dict[Path, Specs] = {}
+    owners: dict[Path, str] = {}
+    for name, layer in config.get("layers", {}).items():
         source = layer.get("data_source") or {}
         if (source.get("class_path") or source.get("name")) == _CLASS_PATH:
-            folder = Path(str(source.get("init_args", source).get("src_dir", "")))
-            if folder not in seen and folder.is_dir():
-                seen.add(folder)
-                yield folder
+            arguments = source.get("init_args", source)
+            folder = Path(str(arguments.get("src_dir", "")))
+            if not folder.is_dir():
+                continue
+            specs = _specs(arguments.get("raster_item_specs"))
+            if folder in found and found[folder] != specs:
+                raise ConfigError(
+                    f"The layers {owners[folder]!r} and {name!r} read different items from one folder.",
+                    where=f"dataset.json: layers.{name}.data_source",
+                    expected="a folder for each, or the same raster_item_specs: rslearn keeps one listing a folder",
+                    found=str(folder),
+                )
+            found[folder], owners[folder] = specs, name
+    return found
+
+
+def _specs(items: Any) -> Specs:
+    if not isinstance(items, list):
+        return None
+    return sorted((([str(name) for name in item.get("fnames", [])], item.get("bands")) for item in items), key=str)
+
+
+def _says_what_is_meant(listing: Path, specs: Specs) -> bool:
+    """Whether a listing has the files and bands of the configuration, not those of another project."""
+    items = read_json(listing)
+    listed = [item.get("spec") for item in items] if isinstance(items, list) else []
+    if None in listed:  # of vector files, which have no bands
+        return True
+    if specs is None:
+        return all(item["bands"] is None for item in listed)
+    return _specs(listed) == specs
 
 
 def _files(folder: Path) -> list[Path]:
@@ -46,22 +86,25 @@ def imagery_fingerprint(config: Mapping[str, Any]) -> dict[str, list[list[Any]]]
 
 
 def drop_outdated_listings(config: Mapping[str, Any]) -> None:
-    """Removes each listing that is older than a file of its folder, or that lies elsewhere than it says.
+    """Removes each listing that is older than a file of its folder, lies elsewhere than it says, or has other bands.
 
     Args:
         config: The dataset's configuration, paths resolved.
 
     Raises:
+        ConfigError: If two layers say different things of one folder.
         StorageError: If an outdated listing can't be removed.
     """
-    for folder in _folders(config):
+    for folder, specs in _folders(config).items():
         listing = folder / _LISTING
         if not listing.exists():
             continue
         newest = max((path.stat().st_mtime_ns for path in [folder, *_files(folder)]), default=0)
         try:
-            if newest <= listing.stat().st_mtime_ns and str(folder).encode() in listing.read_bytes():
-                continue
+            fresh = newest <= listing.stat().st_mtime_ns and str(folder).encode() in listing.read_bytes()
+            with contextlib.suppress(InputFileError):  # a damaged one goes
+                if fresh and _says_what_is_meant(listing, specs):
+                    continue
             listing.unlink()
         except OSError as error:
             raise StorageError(
