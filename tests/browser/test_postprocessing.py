@@ -81,3 +81,11 @@ def test_duplicates_are_found_by_the_input_and_shown(lab: Lab) -> None:
     output.get_by_text("Nothing changed.").first.wait_for()
     assert before > 0
     assert notebook.run("print(view.arguments, view.counts['dropped'])") == "{'min_iou': 1.5} 0"
+
+
+def test_a_view_that_is_changed_by_the_next_cells_is_shown(lab: Lab) -> None:
+    changes = ["view.arguments = {'nodata_value': 9}", "view.choose(stage='window')", "view.stage = 'dataset'"]
+    notebook = lab.open([RASTER, *changes])
+    notebook.output(0).scroll_into_view_if_needed()
+    notebook.map(0)
+    notebook.output(0).get_by_text("as configured").wait_for(timeout=10_000)
