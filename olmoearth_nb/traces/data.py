@@ -304,7 +304,8 @@ class TraceWarning:
 
     Attributes:
         kind: ``range`` values far outside what the training windows had, ``training`` nothing to compare with,
-            ``layer`` a layer that is missing, ``writer`` why nothing would be written, ``crops`` about crops.
+            ``layer`` a layer that is missing, ``loss`` why a label has none, ``writer`` why nothing would be written,
+            ``crops`` about crops.
         text: A sentence.
         input: Name of the model's input.
         band: Name of the band.

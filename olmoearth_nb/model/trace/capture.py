@@ -210,6 +210,9 @@ class _Capture:
         sizes = [[_input_size(sample) for sample in batch] for batch in read]
         for batch in read:
             passing.run(batch)
+        if passing.no_loss is not None:
+            passing.drop_losses()
+            self._warn("loss", f"The label has no loss, and training would end with it: {passing.no_loss}")
         self.clock.lap("model run")
         crops = Crops(self.window, [sample[2].crop_bounds for sample in samples], self._merger(writer))
         facts = input_facts(self.dataset, self.data.inputs, base["layers"])

@@ -15,7 +15,7 @@ from rslearn.train.tasks import Task
 from rslearn.train.tasks.detection import DetectionTask
 from rslearn.train.tasks.multi_task import MultiTask
 
-from olmoearth_nb.border import foreign_code
+from olmoearth_nb.border import describe, foreign_code
 from olmoearth_nb.errors import InferenceError
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.model.load import LoadedModel
@@ -45,6 +45,7 @@ class Passing:
         notes: Name of the task -> what was noted.
         outputs: For each sample, as the writer takes it.
         losses: For each sample its losses by name, those without a label left out.
+        no_loss: Why there is no loss though there is a label; None if there is one.
     """
 
     def __init__(self, loaded: LoadedModel, watch: ModuleWatch, legend: Legend | None, *, labels: bool) -> None:
@@ -59,6 +60,7 @@ class Passing:
         }
         self.outputs: list[Any] = []
         self.losses: list[dict[str, float]] = []
+        self.no_loss: str | None = None
         loaded.module.eval()
 
     def run(self, samples: Sequence[Sample]) -> None:
@@ -88,24 +90,44 @@ class Passing:
             self._note_losses(losses, outputs, targets, context, heads)
             self.outputs += outputs
 
+    def drop_losses(self) -> None:
+        """Forgets those of some crops where others have none: they would not be the window's."""
+        self.losses = [{} for _ in self.losses]
+        for notes in self.notes.values():
+            notes.losses = [{} for _ in notes.losses]
+            notes.loss_maps = [None for _ in notes.loss_maps]
+
     def _forward(
         self, context: ModelContext, targets: list[Any]
     ) -> tuple[HeadCalls, list[Any], list[dict[str, float]]]:
+        if self.labels:
+            try:
+                return self._with_losses(context, targets)
+            except (IndexError, RuntimeError, ValueError) as error:
+                # A label outside of the classes, say, which training would end with.
+                self.no_loss = describe(error)
+        with self.watch.batch(), watch_heads(self.loaded.module) as seen:
+            outputs = self._predict(context, targets)
+        return seen, outputs, [{} for _ in outputs]
+
+    def _predict(self, context: ModelContext, targets: list[Any]) -> list[Any]:
         module: Any = self.loaded.module
-        # What predict_step of rslearn's module computes is the same with targets, which then gives the loss too.
-        own = type(module).predict_step is not RslearnLightningModule.predict_step
-        again = copy.deepcopy(context) if own and self.labels else context
-        with self.watch.batch(), watch_heads(module) as seen:
-            if self.labels and not own:
+        return list(module.predict_step((context.inputs, targets, context.metadatas), 0).outputs)
+
+    def _with_losses(
+        self, context: ModelContext, targets: list[Any]
+    ) -> tuple[HeadCalls, list[Any], list[dict[str, float]]]:
+        module: Any = self.loaded.module
+        if type(module).predict_step is RslearnLightningModule.predict_step:
+            # What it computes is the same with targets, which then gives the loss too.
+            with self.watch.batch(), watch_heads(module) as seen:
                 output = module(context, targets)
-            else:
-                output = module.predict_step((context.inputs, targets, context.metadatas), 0)
-        outputs = list(output.outputs)
-        if not self.labels:
-            return seen, outputs, [{} for _ in outputs]
-        if own:
-            with watch_heads(module) as seen:
-                output = module(again, targets)
+            return seen, list(output.outputs), sample_losses(module, seen, output, context, targets)
+        again = copy.deepcopy(context)
+        with self.watch.batch():
+            outputs = self._predict(context, targets)
+        with watch_heads(module) as seen:
+            output = module(again, targets)
         return seen, outputs, sample_losses(module, seen, output, again, targets)
 
     def _heads(self, seen: HeadCalls) -> dict[str, tuple[Predictor, Any, ModelContext, Any]]:

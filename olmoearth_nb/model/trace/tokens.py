@@ -68,8 +68,8 @@ def _from_map(values: Array, size: tuple[int, int], dims: tuple[str, ...]) -> Fe
     """(…, H, W), or (H, W, …) with channels after rows and columns."""
     if _fits(values.shape[-2:], size):
         return values, (*dims, "y", "x"), None
-    if _fits(values.shape[-3:-1], size):
-        return np.moveaxis(values, -1, -3), (*dims, "y", "x"), None
+    if values.ndim == 3 and _fits(values.shape[:2], size):
+        return np.moveaxis(values, -1, 0), (*dims, "y", "x"), None
     if values.ndim == 4 and _fits(values.shape[1:3], size):
         # (C, H, W, N) of tokens that are not pooled.
         return values.transpose(3, 0, 1, 2), (*dims, "y", "x"), None

@@ -21,6 +21,7 @@ from olmoearth_nb.model.evaluate import evaluate_windows
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.predict import predict_windows
 from olmoearth_nb.model.trace.capture import TraceRequest, capture, read_samples
+from olmoearth_nb.traces.check import findings
 from olmoearth_nb.traces.data import TraceData
 
 EMBEDDING = "encoder.0.model.patch_embeddings.per_modality_embeddings.sentinel2_l2a.sentinel2_l2a__0"
@@ -534,3 +535,21 @@ def test_a_window_of_128_pixels_takes_less_than_a_second(raster: Place) -> None:
     # Of all threads together, so that it does not depend on what else the machine does.
     assert time.process_time() - start < 2
     assert len(data.crops) == 121
+
+
+def test_a_label_outside_the_classes_has_no_loss_and_is_found(tmp_path: Path) -> None:
+    place = task_models.task_place(tmp_path / "place", "segmentation")
+    window = task_models.windows_of(place)[0]
+    (file,) = (Path(str(window.window_root)) / "layers").glob("label*/*/*.tif")
+    with rasterio.open(file, "r+") as raster:
+        values = raster.read()
+        values[0, :4] = 40
+        raster.write(values)
+    data = trace(task_models.load(place), place, window)
+    (output,) = data.outputs.values()
+    assert data.loss is None
+    assert output.probabilities is not None
+    assert output.label is not None
+    assert (output.label.values[:4] == 40).all()
+    assert [one.kind for one in data.warnings if "no loss" in one.text] == ["loss"]
+    assert "label-outside" in findings(data).codes
