@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.preview import preview
     from olmoearth_nb.maps.widgets.drawer import draw_request
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.window_trace import WindowTrace
     from olmoearth_nb.store.materialize import BuildOptions
     from olmoearth_nb.traces.compare import compare
 
@@ -29,6 +30,7 @@ _HOMES = {
     "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners",
     "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
     "Project": "olmoearth_nb.config",
+    "WindowTrace": "olmoearth_nb.runners.window_trace",
     "compare": "olmoearth_nb.traces.compare",
     "draw_request": "olmoearth_nb.maps.widgets.drawer",
     "make_annotations": "olmoearth_nb.labels.annotations",
@@ -42,6 +44,7 @@ __all__ = [
     "OlmoEarthRunFineTuneRunner",
     "OlmoEarthRunPredictRunner",
     "Project",
+    "WindowTrace",
     "__version__",
     "compare",
     "draw_request",

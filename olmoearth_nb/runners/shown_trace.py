@@ -22,7 +22,7 @@ class ShownTrace:
 
     Args:
         data: What was recorded.
-        legend: What classes are called, and their colours; colours of our own without one.
+        legend: What classes are called, and their colours; those of the record if None, without one colours of our own.
 
     Attributes:
         data: What was recorded.
@@ -31,7 +31,7 @@ class ShownTrace:
 
     def __init__(self, data: TraceData, *, legend: Legend | None = None) -> None:
         self.data = data
-        self.legend = legend
+        self.legend = legend if legend is not None else data.legend
 
     def plot(
         self,

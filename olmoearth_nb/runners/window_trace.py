@@ -77,7 +77,7 @@ class WindowTrace(ShownTrace):
     """
 
     def __init__(self, data: TraceData, *, engine: TraceEngine | None = None) -> None:
-        super().__init__(data, legend=None if engine is None else engine.legend)
+        super().__init__(data)
         self._engine = engine
 
     # ---- what was recorded -----------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from rslearn.utils.geometry import Projection
 
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.geometry import wgs84_outlines
+from olmoearth_nb.legend import Legend
 from olmoearth_nb.types import PixelBounds, TimeRange
 
 __all__ = [
@@ -368,6 +369,7 @@ class TraceData:
             ``p99``, ``max``, ``std``, ``nodata`` (share), ``windows``; None if there are none.
         warnings: What was noticed.
         seconds: Step -> how long it took.
+        legend: What classes are called, and their colours; None if the project does not say.
     """
 
     window: TraceWindow
@@ -384,6 +386,7 @@ class TraceData:
     training: pd.DataFrame | None = None
     warnings: tuple[TraceWarning, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    legend: Legend | None = None
 
     @property
     def loss(self) -> float | None:

@@ -3,7 +3,7 @@
 A trace is one zip archive: ``trace.json`` says what there is, ``arrays.nc`` (netCDF 4) has the arrays, each in a group
 of its own with its coordinates and attributes, ``features/N.geojson`` have the vectors, in the CRS that they name. In
 ``trace.json`` an object with the key ``$array`` names a group of ``arrays.nc`` (``attrs``: its attributes),
-``$features`` a file, and ``$class`` is the class of :mod:`olmoearth_nb.traces.data`.
+``$features`` a file, and ``$class`` is the class of :mod:`olmoearth_nb.traces.data` or :mod:`olmoearth_nb.legend`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import xarray as xr
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, StorageError
 from olmoearth_nb.files import absolute_path, atomic_path, parse_json
+from olmoearth_nb.legend import ClassEntry, ClassLegend, DetectionLegend, Legend, RangeLegend
 from olmoearth_nb.traces import data as _data
 from olmoearth_nb.traces.data import TraceData
 
@@ -41,7 +42,9 @@ _INSTRUCTIONS = frozenset(
     {"_FillValue", "missing_value", "scale_factor", "add_offset", "calendar", "_Unsigned", "dtype"}
 )
 _TIME_UNITS = frozenset({"days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"})
+_LEGEND = (ClassEntry, ClassLegend, DetectionLegend, Legend, RangeLegend)
 _CLASSES: dict[str, type] = {name: getattr(_data, name) for name in _data.__all__}
+_CLASSES |= {one.__name__: one for one in _LEGEND}
 
 
 def save_trace(trace: TraceData, path: str | PathLike[str]) -> Path:

@@ -276,6 +276,7 @@ def test_a_saved_trace_is_the_same(predicted: OlmoEarthRunPredictRunner, tmp_pat
     assert loaded.features["encoder.0"].identical(trace.features["encoder.0"])
     assert loaded.modules().equals(trace.modules())
     assert loaded.data.seconds == trace.data.seconds
+    assert loaded.legend == trace.legend == predicted.project.legend
 
 
 def test_a_classification_of_windows(vector_project: Path, tmp_path: Path) -> None:

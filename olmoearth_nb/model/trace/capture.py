@@ -189,6 +189,7 @@ class _Capture:
             "window": window_facts(self.window, temporary=self.request.temporary),
             "model": model_facts(self.loaded, self.network, self.request.split),
             "layers": layers,
+            "legend": self.request.legend,
         }
         self.clock.lap("model")
         reason = missing_input(needed, self.window)
