@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.enums import MaskFlags
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.windows import Window
@@ -44,6 +44,7 @@ NUDGE = 1e-6
 """Part of a pixel: where a centre falls on the edge of two pixels of another raster, rounding must not decide."""
 
 _MAX_OPEN = 64
+_WITHOUT_OVERVIEWS = 1024
 _CACHE_BYTES = 64 * 2**20
 
 
@@ -172,6 +173,15 @@ def creating(path: Path, *, nodata: float, **profile: Any) -> Iterator[DatasetWr
         rasterio.open(beside, "w", nodata=nodata, **options, **profile) as dataset,
     ):
         yield dataset
+        factors = _overviews(dataset.width, dataset.height)
+        if factors:
+            # Classes must not be mixed.
+            dataset.build_overviews(factors, Resampling.average if dtype.kind == "f" else Resampling.nearest)
+
+
+def _overviews(width: int, height: int) -> list[int]:
+    """Factors of the smaller pictures that a large raster carries, so that a map of it need not read it whole."""
+    return [2**level for level in range(1, 16) if max(width, height) / 2 ** (level - 1) > _WITHOUT_OVERVIEWS]
 
 
 @contextlib.contextmanager

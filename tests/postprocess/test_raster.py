@@ -287,3 +287,34 @@ def test_merging_partitions_is_merging_windows(tif, tmp_path_factory, inputs, cu
     found = {(top + row, left + column): int(data[row, column]) for row, column in np.argwhere(valid)}
     assert found == pixels
     assert not data[~valid].any()
+
+
+def test_large_results_carry_smaller_pictures_of_the_same_classes(tmp_path: Path) -> None:
+    pixels = np.kron(np.random.default_rng(0).integers(1, 5, (40, 75)), np.ones((32, 32))).astype(np.uint8)
+    with rasterio.open(
+        tmp_path / "in.tif",
+        "w",
+        driver="GTiff",
+        count=1,
+        height=1280,
+        width=2400,
+        dtype="uint8",
+        crs="EPSG:32631",
+        transform=rasterio.Affine(10, 0, 600_000, 0, -10, 5_000_000),
+        nodata=0,
+    ) as source:
+        source.write(pixels, 1)
+    (large,) = CombineGeotiff().process_dataset([tmp_path / "in.tif"], tmp_path / "large")
+    with rasterio.open(large) as result:
+        assert result.overviews(1) == [2, 4]
+        np.testing.assert_array_equal(result.read(1), pixels)
+    with rasterio.open(large, overview_level=1) as result:
+        np.testing.assert_array_equal(result.read(1), pixels[::4, ::4])
+    small = tmp_path / "small.tif"
+    with rasterio.open(large) as result:
+        profile = {**result.profile, "width": 512, "height": 512}
+        with rasterio.open(small, "w", **profile) as part:
+            part.write(result.read(window=rasterio.windows.Window(0, 0, 512, 512)))
+    (one,) = CombineGeotiff().process_dataset([small], tmp_path / "one")
+    with rasterio.open(one) as result:
+        assert result.overviews(1) == []
