@@ -173,10 +173,14 @@ def creating(path: Path, *, nodata: float, **profile: Any) -> Iterator[DatasetWr
         rasterio.open(beside, "w", nodata=nodata, **options, **profile) as dataset,
     ):
         yield dataset
-        factors = _overviews(dataset.width, dataset.height)
-        if factors:
-            # Classes must not be mixed.
-            dataset.build_overviews(factors, Resampling.average if dtype.kind == "f" else Resampling.nearest)
+        _build_overviews(dataset, _overviews(dataset.width, dataset.height))
+
+
+def _build_overviews(dataset: DatasetWriter, factors: list[int]) -> None:
+    if factors:
+        # Classes must not be mixed.
+        measured = np.dtype(dataset.dtypes[0]).kind == "f"
+        dataset.build_overviews(factors, Resampling.average if measured else Resampling.nearest)
 
 
 def _overviews(width: int, height: int) -> list[int]:
@@ -203,6 +207,8 @@ def updating(path: Path) -> Iterator[DatasetWriter]:
             raise InputFileError(f"The raster is missing or can't be read: {error}.", where=str(path)) from error
         with dataset:
             yield dataset
+            # Else they would show what was there before.
+            _build_overviews(dataset, dataset.overviews(1))
 
 
 @contextlib.contextmanager

@@ -35,12 +35,12 @@ def plan_frame(plan: Plan) -> gpd.GeoDataFrame:
     return window_frame(rows, ["partition", "partitions", "features", "state"])
 
 
-def prediction_frame(scratch: PredictionScratch, partition_ids: Sequence[str]) -> gpd.GeoDataFrame:
+def prediction_frame(scratch: PredictionScratch, listed: Mapping[str, Sequence[WindowSpec]]) -> gpd.GeoDataFrame:
     """The windows of some partitions, one row a window.
 
     Args:
         scratch: The scratch.
-        partition_ids: The partitions.
+        listed: Partition id -> its windows, as ``scratch.windows_of`` gives them.
 
     Returns:
         Columns of :func:`olmoearth_nb.store.windows.window_frame` and ``partition`` (the one that owns the window),
@@ -49,7 +49,7 @@ def prediction_frame(scratch: PredictionScratch, partition_ids: Sequence[str]) -
     """
     dataset = scratch.dataset
     layers = [*imagery_layers(dataset), OUTPUT_LAYER]
-    used = _used((pid, scratch.windows_of(pid)) for pid in partition_ids)
+    used = _used(listed.items())
     failed = scratch.failures()
     rows = []
     for (key, use), done in zip(used.items(), completed_layers(dataset, used, layers), strict=True):

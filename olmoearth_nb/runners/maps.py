@@ -14,6 +14,7 @@ from olmoearth_nb.errors import MissingStepError, UsageError
 from olmoearth_nb.geojson import read_request
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.runners.base import Ids
+from olmoearth_nb.runners.frames import prediction_frame
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers
 from olmoearth_nb.store.windows import WindowKey, as_window
 from olmoearth_nb.store.workspace import OUTPUT_LAYER
@@ -64,8 +65,8 @@ def prediction_layers(
     except MissingStepError:
         pids = []
     if pids:
-        table = runner.windows(pids)
         listed = {pid: scratch.windows_of(pid) for pid in pids}
+        table = prediction_frame(scratch, listed)
         requests = {pid: read_request(scratch.workspace.partition_request(pid)) for pid in pids}
         counts = {pid: len(specs) for pid, specs in listed.items()}
         layers += [partitions_layer(requests, counts), windows_layer(table, by=color_by or "state")]

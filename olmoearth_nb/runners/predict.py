@@ -431,7 +431,8 @@ class OlmoEarthRunPredictRunner:
         Returns:
             One row a window with its outline in WGS84, see :func:`olmoearth_nb.runners.frames.prediction_frame`.
         """
-        return prediction_frame(self.scratch, self.scratch.partition_ids(ids))
+        scratch = self.scratch
+        return prediction_frame(scratch, {pid: scratch.windows_of(pid) for pid in scratch.partition_ids(ids)})
 
     @property
     def plot(self) -> PredictPlots:

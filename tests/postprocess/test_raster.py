@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from olmoearth_nb.errors import ConfigError, PostprocessError, UnsupportedError
 from olmoearth_nb.postprocess import CombineGeotiff, LinearValueTransform, NoopRaster, mosaic
+from olmoearth_nb.postprocess.geotiffs import updating
 from olmoearth_nb.protocols import RasterPostprocessor
 
 
@@ -310,6 +311,11 @@ def test_large_results_carry_smaller_pictures_of_the_same_classes(tmp_path: Path
         np.testing.assert_array_equal(result.read(1), pixels)
     with rasterio.open(large, overview_level=1) as result:
         np.testing.assert_array_equal(result.read(1), pixels[::4, ::4])
+    with updating(large) as result:
+        result.write(np.full((1, 640, 2400), 9, np.uint8), window=rasterio.windows.Window(0, 0, 2400, 640))
+    with rasterio.open(large, overview_level=1) as result:
+        assert (result.read(1)[:160] == 9).all()
+        np.testing.assert_array_equal(result.read(1)[160:], pixels[640::4, ::4])
     small = tmp_path / "small.tif"
     with rasterio.open(large) as result:
         profile = {**result.profile, "width": 512, "height": 512}
