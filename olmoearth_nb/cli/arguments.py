@@ -1,0 +1,133 @@
+"""Options that several commands have, and the runners they make."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
+
+__all__ = [
+    "AddCommand",
+    "Command",
+    "finetune_runner",
+    "output_arguments",
+    "partition_ids",
+    "predict_runner",
+    "project_arguments",
+    "request_arguments",
+]
+
+Command: TypeAlias = Callable[[argparse.Namespace], Any]
+"""What a command does: its result shows itself, and says how it went by ``ok``."""
+
+
+class AddCommand(Protocol):
+    """Adds a command to ``olmoearth-nb``; each module of this package has a function that is given this."""
+
+    def __call__(self, name: str, call: Command, text: str) -> argparse.ArgumentParser:
+        """Adds a command.
+
+        Args:
+            name: What it is called by.
+            call: What it does.
+            text: Its help.
+
+        Returns:
+            The parser for its arguments.
+        """
+        ...
+
+
+def project_arguments(parser: argparse.ArgumentParser) -> None:
+    """The project, its scratch and the device.
+
+    Args:
+        parser: Of a command.
+    """
+    parser.add_argument("project_path", nargs="?", type=Path, default=Path(), help="project folder (default: this one)")
+    parser.add_argument(
+        "--scratch-path", type=Path, help="default: PROJECT/scratches/ and the request's name, or finetune"
+    )
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    parser.set_defaults(request_geometry_path=None, checkpoint_path=None, mask_path=None, mask_valid_values=[1])
+
+
+def request_arguments(parser: argparse.ArgumentParser) -> None:
+    """The request, the checkpoint and the mask of a prediction.
+
+    Args:
+        parser: Of a command.
+    """
+    parser.add_argument("--request-geometry-path", type=Path, help="the request (default: the project's)")
+    parser.add_argument("--checkpoint-path", type=Path, help="the checkpoint (default: the project's)")
+    parser.add_argument("--mask-path", type=Path, help="GeoTIFF, GeoJSON or folder: only its valid area is predicted")
+    parser.add_argument("--mask-valid-values", type=numbers, default=[1], help="valid values of a raster mask: 1,2")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def output_arguments(parser: argparse.ArgumentParser) -> None:
+    """How results and errors are printed.
+
+    Args:
+        parser: Of a command.
+    """
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--verbose", action="store_true", help="print the traceback of an error")
+
+
+def predict_runner(args: argparse.Namespace) -> OlmoEarthRunPredictRunner:
+    """The runner of a prediction.
+
+    Args:
+        args: Of a command with the arguments of a project and of a request.
+    """
+    from olmoearth_nb import BuildOptions, OlmoEarthRunPredictRunner, Project
+
+    request = args.request_geometry_path
+    if args.scratch_path is None:
+        name = Path(request).stem if request else Project(args.project_path).request().stem
+        args.scratch_path = Path(args.project_path) / "scratches" / name
+    return OlmoEarthRunPredictRunner(
+        args.project_path,
+        args.scratch_path,
+        request,
+        args.checkpoint_path,
+        mask_path=args.mask_path,
+        mask_valid_values=args.mask_valid_values,
+        device=args.device,
+        build=BuildOptions(workers=getattr(args, "workers", None)),
+        progress=True,
+    )
+
+
+def finetune_runner(args: argparse.Namespace) -> OlmoEarthRunFineTuneRunner:
+    """The runner of a fine-tuning.
+
+    Args:
+        args: Of a command with the arguments of a project.
+    """
+    from olmoearth_nb import BuildOptions, OlmoEarthRunFineTuneRunner
+
+    return OlmoEarthRunFineTuneRunner(
+        args.project_path,
+        args.scratch_path or Path(args.project_path) / "scratches" / "finetune",
+        device=args.device,
+        build=BuildOptions(workers=getattr(args, "workers", None)),
+        progress=True,
+    )
+
+
+def partition_ids(args: argparse.Namespace) -> list[str] | None:
+    """The partitions that are meant; None for all.
+
+    Args:
+        args: Of a command with ``--partition-ids``.
+    """
+    return args.partition_ids.split(",") if args.partition_ids else None
