@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
     from olmoearth_nb.runners.window_trace import WindowTrace
     from olmoearth_nb.store.materialize import BuildOptions
+    from olmoearth_nb.store.migrate import migrate_windows
     from olmoearth_nb.traces.compare import compare
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _HOMES = {
     "compare": "olmoearth_nb.traces.compare",
     "draw_request": "olmoearth_nb.maps.widgets.drawer",
     "make_annotations": "olmoearth_nb.labels.annotations",
+    "migrate_windows": "olmoearth_nb.store.migrate",
     "preview": "olmoearth_nb.maps.preview",
 }
 
@@ -49,6 +51,7 @@ __all__ = [
     "compare",
     "draw_request",
     "make_annotations",
+    "migrate_windows",
     "preview",
 ]
 

@@ -17,6 +17,7 @@ from olmoearth_nb import __version__
 from olmoearth_nb.cli.arguments import Command, output_arguments, project_arguments, request_arguments
 from olmoearth_nb.cli.guide import add_guide
 from olmoearth_nb.cli.labels import add_annotations
+from olmoearth_nb.cli.migrate import add_migrate
 from olmoearth_nb.cli.steps import add_check, add_steps, pipeline
 from olmoearth_nb.errors import OlmoEarthError, UsageError
 
@@ -105,5 +106,6 @@ def _parser() -> argparse.ArgumentParser:
     add_check(command)
     add_annotations(command)
     add_steps(command)
+    add_migrate(command)
     add_guide(commands)
     return parser

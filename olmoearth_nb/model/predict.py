@@ -142,6 +142,8 @@ def open_writer(loaded: LoadedModel) -> RslearnWriter:
         )
     with foreign_code(ConfigError, "The writer can't be set up", where=where):
         writer._initialize(UPath(loaded.dataset_path))
+    # It keeps the storage that it was set up with, and the windows may have moved since, or it may be another thread.
+    writer.dataset_storage = dataset.storage
     # An earlier run that was interrupted leaves crops in it.
     writer.pending_outputs.clear()
     return writer

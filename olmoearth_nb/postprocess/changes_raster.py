@@ -132,7 +132,7 @@ class _GridChanges:
         first = self._grid.sources[0]
         target = folder / f"changes_{first.label}.tif"
         x0, y0, x1, y1 = self._cell.bounds
-        profile = {
+        profile: dict[str, Any] = {
             "count": 1,
             "dtype": "uint8",
             "crs": first.crs,

@@ -6,7 +6,7 @@ import contextlib
 import math
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import rasterio
+import rasterio.shutil
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
@@ -36,6 +37,7 @@ __all__ = [
 
 Pixels: TypeAlias = npt.NDArray[Any]
 Valid: TypeAlias = npt.NDArray[np.bool_]
+RGBA: TypeAlias = tuple[int, int, int, int]
 
 BLOCK = 512
 """Height and width of the tiles of an output, in pixels."""
@@ -44,7 +46,6 @@ NUDGE = 1e-6
 """Part of a pixel: where a centre falls on the edge of two pixels of another raster, rounding must not decide."""
 
 _MAX_OPEN = 64
-_WITHOUT_OVERVIEWS = 1024
 _CACHE_BYTES = 64 * 2**20
 
 
@@ -142,50 +143,69 @@ def read_with_validity(dataset: DatasetReader, window: Window) -> tuple[Pixels, 
 
 
 @contextlib.contextmanager
-def creating(path: Path, *, nodata: float, **profile: Any) -> Iterator[DatasetWriter]:
-    """A new tiled GeoTIFF to write block by block; complete or not there at all.
+def creating(
+    path: Path, *, nodata: float, colors: Mapping[int, RGBA] | None = None, mixes: bool | None = None, **profile: Any
+) -> Iterator[DatasetWriter]:
+    """A new Cloud Optimized GeoTIFF to write block by block; complete or not there at all.
+
+    Blocks go into a plain file beside it, which is copied at the end: in the layout of a COG the smallest overview
+    comes first, and is known last.
 
     Args:
         path: Where to; the folder is made.
         nodata: Value of pixels without data.
+        colors: Colour table of its only band, whose values are bytes.
+        mixes: Whether overviews may average the values of pixels, as those of measurements; None if they may when
+            the values are floats.
         **profile: rasterio's ``count, dtype, crs, transform, width, height``.
 
     Raises:
         StorageError: If it can't be written.
     """
-    dtype = np.dtype(profile["dtype"])
-    # Differences of neighbours compress measurements better and classes (bytes) worse: 2.7 MB instead of 1.9.
-    predictor = 3 if dtype.kind == "f" else 2 if dtype.kind in "iu" and dtype.itemsize > 1 else 1
     options = {
         "driver": "GTiff",
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
-        "compress": "deflate",  # smaller than LZW, and in every GDAL
-        "predictor": predictor,
         "interleave": "band",
         "photometric": "MINISBLACK",  # else three or four bands of bytes become colours and an alpha
+        "sparse_ok": True,
         "BIGTIFF": "IF_SAFER",
     }
-    with (
-        _writing(path),
-        atomic_path(path) as beside,
-        rasterio.open(beside, "w", nodata=nodata, **options, **profile) as dataset,
-    ):
-        yield dataset
-        _build_overviews(dataset, _overviews(dataset.width, dataset.height))
+    with _writing(path), atomic_path(path) as beside, _passing(beside) as raw:
+        with rasterio.open(raw, "w", nodata=nodata, **options, **profile) as dataset:
+            yield dataset
+            if colors:
+                dataset.write_colormap(1, dict(colors))
+        _to_cog(raw, beside, mixes=mixes)
 
 
-def _build_overviews(dataset: DatasetWriter, factors: list[int]) -> None:
-    if factors:
-        # Classes must not be mixed.
-        measured = np.dtype(dataset.dtypes[0]).kind == "f"
-        dataset.build_overviews(factors, Resampling.average if measured else Resampling.nearest)
+@contextlib.contextmanager
+def _passing(beside: Path) -> Iterator[Path]:
+    """A place for a file that is gone when the block ends."""
+    raw = beside.with_name(f"{beside.stem}.raw.tif")
+    try:
+        yield raw
+    finally:
+        raw.unlink(missing_ok=True)
 
 
-def _overviews(width: int, height: int) -> list[int]:
-    """Factors of the smaller pictures that a large raster carries, so that a map of it need not read it whole."""
-    return [2**level for level in range(1, 16) if max(width, height) / 2 ** (level - 1) > _WITHOUT_OVERVIEWS]
+def _to_cog(source: Path, target: Path, *, mixes: bool | None = None) -> None:
+    with rasterio.open(source) as dataset:
+        dtype = np.dtype(dataset.dtypes[0])
+    measured = dtype.kind == "f" if mixes is None else mixes
+    rasterio.shutil.copy(
+        source,
+        target,
+        driver="COG",
+        blocksize=BLOCK,
+        compress="deflate",  # smaller than LZW, and in every GDAL
+        # Differences of neighbours compress measurements better and classes (bytes) worse: 2.7 MB instead of 1.9.
+        predictor="NO" if dtype.itemsize == 1 else "YES",
+        overviews="IGNORE_EXISTING",
+        overview_resampling="average" if measured else "nearest",  # classes must not be mixed
+        bigtiff="IF_SAFER",
+    )
 
 
 @contextlib.contextmanager
@@ -199,16 +219,23 @@ def updating(path: Path) -> Iterator[DatasetWriter]:
         InputFileError: If it is missing or no GeoTIFF.
         StorageError: If it can't be written.
     """
-    with _writing(path), atomic_path(path) as beside:
+    with _writing(path), atomic_path(path) as beside, _passing(beside) as raw:
         try:
-            shutil.copyfile(path, beside)
-            dataset = rasterio.open(beside, "r+")
+            shutil.copyfile(path, raw)
+            dataset = rasterio.open(raw, "r+", IGNORE_COG_LAYOUT_BREAK="YES")
         except (RasterioError, FileNotFoundError, IsADirectoryError) as error:
             raise InputFileError(f"The raster is missing or can't be read: {error}.", where=str(path)) from error
         with dataset:
+            optimized = dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
             yield dataset
             # Else they would show what was there before.
-            _build_overviews(dataset, dataset.overviews(1))
+            if not optimized and dataset.overviews(1):
+                measured = np.dtype(dataset.dtypes[0]).kind == "f"
+                dataset.build_overviews(dataset.overviews(1), Resampling.average if measured else Resampling.nearest)
+        if optimized:
+            _to_cog(raw, beside)
+        else:
+            shutil.move(raw, beside)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,9 @@ from rasterio.windows import Window
 
 from olmoearth_nb.errors import PostprocessError, UnsupportedError
 from olmoearth_nb.geojson import PredictionRequestFeature
+from olmoearth_nb.legend import Legend
 from olmoearth_nb.postprocess._arguments import check_argument, is_number
+from olmoearth_nb.postprocess.dressing import colors_of, mixes, write_category_names, write_mosaic
 from olmoearth_nb.postprocess.geotiffs import OpenRasters, Pixels, Valid, creating, fits, gdal_env
 from olmoearth_nb.postprocess.grids import Cell, Grid, cells_of, grids_of, read_source
 from olmoearth_nb.postprocess.mask import Mask
@@ -70,7 +73,7 @@ class NoopRaster:
 class CombineGeotiff:
     """Merges GeoTIFFs into files ``result_<crs>_<n>.tif``, one for each CRS and cell.
 
-    Outputs are tiled, compressed, and written block by block, so memory does not grow with them. Where inputs
+    Outputs are Cloud Optimized GeoTIFFs, written block by block, so memory does not grow with them. Where inputs
     overlap, the first one in the list that has data wins. What an input says is no data (its mask or its nodata
     value; NaN) becomes ``nodata_value``; an input that says nothing has data everywhere. Since a class may have
     the same number as ``nodata_value``, each output has an internal mask too, by which a next stage tells them
@@ -128,6 +131,7 @@ class CombineGeotiff:
                 found=nodata_value,
             )
         self._mask: Mask | None = None
+        self._legend: Legend | None = None
 
     def set_mask(self, mask: Mask | None) -> None:
         """Sets outputs to nodata outside of a mask from now on.
@@ -136,6 +140,14 @@ class CombineGeotiff:
             mask: The mask; None for no mask.
         """
         self._mask = mask
+
+    def set_legend(self, legend: Legend | None) -> None:
+        """Gives outputs of bytes the colours and names of their classes from now on.
+
+        Args:
+            legend: What the values mean; None for no colours.
+        """
+        self._legend = legend
 
     def process_window(self, window_request: PredictionRequestFeature, window_result_path: Path) -> None:  # noqa: ARG002
         """Not supported.
@@ -169,7 +181,7 @@ class CombineGeotiff:
         return self._combine(paths, output_dir)
 
     def process_dataset(self, paths: list[Path], output_dir: Path) -> list[Path]:
-        """Merges the GeoTIFFs of the partitions.
+        """Merges the GeoTIFFs of the partitions; ``result_<crs>.vrt`` shows several files of a CRS as one.
 
         Args:
             paths: Inputs, those that win first.
@@ -182,7 +194,11 @@ class CombineGeotiff:
             PostprocessError: If an input can't be read or inputs don't fit together.
             StorageError: If an output can't be written.
         """
-        return self._combine(paths, output_dir)
+        outputs = self._combine(paths, output_dir)
+        for label, group in itertools.groupby(outputs, key=lambda path: path.stem.rpartition("_")[0]):
+            if len(files := list(group)) > 1:
+                write_mosaic(files, Path(output_dir) / f"{label}.vrt")
+        return outputs
 
     def _combine(self, paths: Sequence[str | PathLike[str]], output_dir: str | PathLike[str]) -> list[Path]:
         if not paths:
@@ -222,7 +238,13 @@ class CombineGeotiff:
             "width": x1 - x0,
             "height": y1 - y0,
         }
-        with creating(target, nodata=self.nodata_value, **profile) as output:
+        colors = colors_of(
+            self._legend, dtype=np.dtype(profile["dtype"]), count=profile["count"], nodata=self.nodata_value
+        )
+        if colors and self._legend is not None:
+            write_category_names(target, self._legend)
+        made = creating(target, nodata=self.nodata_value, colors=colors, mixes=mixes(self._legend), **profile)
+        with made as output:
             output.descriptions = first.descriptions
             for block in cell.blocks():
                 bx0, by0, bx1, by1 = block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +60,24 @@ class Components:
     def partition_postprocessor(self) -> Any:
         """What merges the windows of a partition."""
         section = self.project.run_config.require("postprocessing_strategies", step=StepName.POSTPROCESS)
-        return self._build(section.process_partition)
+        return self._with_legend(self._build(section.process_partition))
 
     def dataset_postprocessor(self) -> Any:
         """What merges the partitions of a request."""
         section = self.project.run_config.require("postprocessing_strategies", step=StepName.COMBINE)
-        return self._build(section.process_dataset)
+        return self._with_legend(self._build(section.process_dataset))
+
+    def _with_legend(self, postprocessor: Any) -> Any:
+        if hasattr(postprocessor, "set_legend"):
+            postprocessor.set_legend(self.project.legend)
+        return postprocessor
 
     def postprocessing_fingerprint(self) -> str:
         """Changes when the postprocessing of windows or partitions is configured differently."""
         section = self.project.run_config.require("postprocessing_strategies", step=StepName.POSTPROCESS)
-        return hash_json([self.data_type, section.process_window.raw, section.process_partition.raw])
+        legend = self.project.legend
+        colors = None if legend is None else asdict(legend)  # they are in the files
+        return hash_json([self.data_type, section.process_window.raw, section.process_partition.raw, colors])
 
     def sampler(self) -> Any:
         """What chooses among the tasks, or None to keep all."""

@@ -16,6 +16,7 @@ from olmoearth_nb.runners.base import file_hash, refuse_foreign, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
 from olmoearth_nb.store.label_layer import LabelWriter
 from olmoearth_nb.store.local_listing import imagery_fingerprint
+from olmoearth_nb.store.sqlite import forget_layers, forget_windows
 from olmoearth_nb.store.stamps import Stamps
 from olmoearth_nb.store.windows import completed_layers, load_windows
 from olmoearth_nb.store.workspace import FineTuneWorkspace, make_folder
@@ -87,7 +88,8 @@ class FineTuneScratch:
                 }
             case StepName.BUILD_DATASET_FROM_WINDOWS:
                 config = project.dataset_config()
-                return {"dataset.json": hash_json(config), "imagery": hash_json(imagery_fingerprint(config))}
+                without_storage = {key: value for key, value in config.items() if key != "storage"}
+                return {"dataset.json": hash_json(without_storage), "imagery": hash_json(imagery_fingerprint(config))}
             case _:
                 return {"model.yaml": file_hash(project.model_config_path, what="model configuration")}
 
@@ -142,12 +144,15 @@ class FineTuneScratch:
         dataset = self.workspace.dataset
         if step is StepName.PREPARE_LABELED_WINDOWS:
             remove(dataset / "windows")
+            if (dataset / "config.json").exists():
+                forget_windows(self.dataset.storage)
         elif step is StepName.BUILD_DATASET_FROM_WINDOWS and (dataset / "config.json").exists():
             layers = set(imagery_layers(self.dataset))
             for window in self.windows():
                 root = Path(str(window.window_root))
                 folders = (root / "layers").iterdir() if (root / "layers").is_dir() else ()
                 remove(root / "items.json", *(path for path in folders if path.name.split(".")[0] in layers))
+            forget_layers(self.dataset.storage, layers, items=True)
             remove(dataset / "tiles")
         remove(self.workspace.trainer)
         if step is not StepName.FINE_TUNE:

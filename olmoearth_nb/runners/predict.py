@@ -62,6 +62,7 @@ from olmoearth_nb.runners.window_trace import WindowTrace
 from olmoearth_nb.runners.worst import WorstWindows
 from olmoearth_nb.store.dataset import imagery_layers
 from olmoearth_nb.store.materialize import BuildOptions, build_windows
+from olmoearth_nb.store.sqlite import ThreadedStorage, WindowStorage
 from olmoearth_nb.store.windows import as_window, completed_layers, update_failures
 from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace
 from olmoearth_nb.types import StepName
@@ -87,6 +88,9 @@ STEPS = (
     StepName.COMBINE,
 )
 
+
+MANY_WINDOWS = 20_000
+"""More windows than this are kept in SQLite, unless somebody says otherwise."""
 
 # Partitions and windows: planning and drawing so many takes ten seconds, longer than people wait for a slider.
 _MOST_SHOWN = (20_000, 150_000)
@@ -188,11 +192,14 @@ class OlmoEarthRunPredictRunner:
         )
 
     @alone
-    def partition(self, *, overwrite: bool = False) -> PartitionSummary:
+    def partition(self, *, overwrite: bool = False, storage: WindowStorage | None = None) -> PartitionSummary:
         """Splits the request into partitions and windows and creates them in the dataset.
 
         Args:
             overwrite: Remove the windows and results of another request or partitioning that lie in this scratch.
+            storage: ``files`` for a folder with ``metadata.json`` for each window, as users' scripts read them;
+                ``sqlite`` for rows of ``dataset_0/windows.sqlite3``. If None, what ``dataset.json`` says, else SQLite
+                beyond 20,000 windows.
 
         Raises:
             StaleScratchError: If the scratch was made from other files and ``overwrite`` is not given.
@@ -205,11 +212,15 @@ class OlmoEarthRunPredictRunner:
         if overwrite or not scratch.stamps.is_done(step):
             planned = self.plan()
             scratch.forget(step)
-            scratch.begin(step)
+            if planned.counts.windows > MANY_WINDOWS and "storage" not in self.project.dataset_config():
+                storage = storage or "sqlite"
+            scratch.begin(step, storage=storage)
             scratch.write_plan(planned)
             scratch.stamps.finish(step, made=planned.partition_ids)
         partitions = {pid: scratch.windows_of(pid) for pid in scratch.partition_ids()}
         uses = Counter((spec.group, spec.name) for windows in partitions.values() for spec in windows)
+        if isinstance(scratch.dataset.storage, ThreadedStorage):
+            notes += ("Windows are rows of dataset_0/windows.sqlite3; storage='files' makes a folder for each.",)
         return PartitionSummary(
             step=step,
             counts={

@@ -22,6 +22,7 @@ from olmoearth_nb.runners.base import Ids, file_hash, install_file, pick_ids, re
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
 from olmoearth_nb.store.index import read_index, write_index
 from olmoearth_nb.store.local_listing import imagery_fingerprint
+from olmoearth_nb.store.sqlite import ThreadedStorage, WindowStorage, forget_layers, forget_windows, one_transaction
 from olmoearth_nb.store.stamps import Stamps
 from olmoearth_nb.store.windows import WindowKey, completed_layers, create_window, read_failures
 from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace, make_folder, partition_number
@@ -93,9 +94,10 @@ class PredictionScratch:
                     "mask": self.mask_inputs(),
                 }
             case StepName.DATASET_BUILD:
+                config = self.project.dataset_config()
                 return {
-                    "dataset.json": hash_json(self.project.dataset_config()),
-                    "imagery": hash_json(imagery_fingerprint(self.project.dataset_config())),
+                    "dataset.json": hash_json({key: value for key, value in config.items() if key != "storage"}),
+                    "imagery": hash_json(imagery_fingerprint(config)),
                 }
             case _:
                 return {
@@ -127,8 +129,12 @@ class PredictionScratch:
 
     # ---- writing ---------------------------------------------------------------------------------------------
 
-    def begin(self, step: StepName) -> None:
+    def begin(self, step: StepName, *, storage: WindowStorage | None = None) -> None:
         """Notes what a step is made from, and puts its files into the scratch.
+
+        Args:
+            step: ``PARTITION``, ``DATASET_BUILD`` or ``INFERENCE``.
+            storage: See :func:`write_dataset_config`.
 
         Raises:
             StaleScratchError: If the step was made from other files.
@@ -139,7 +145,7 @@ class PredictionScratch:
             self.forget(step)
         self.stamps.begin(step, self.inputs(step), redo=_REDO[step])
         if step in (StepName.PARTITION, StepName.DATASET_BUILD):
-            write_dataset_config(workspace.dataset, project.dataset_config())
+            write_dataset_config(workspace.dataset, project.dataset_config(), storage=storage)
         if step is StepName.PARTITION:
             install_file(self.request_path, workspace.request)
             install_file(project.run_config_path, workspace.model_stage / "olmoearth_run.yaml")
@@ -179,6 +185,12 @@ class PredictionScratch:
             self.stamps.clear()
         else:
             self.stamps.drop(*steps)
+        if (workspace.dataset / "config.json").exists():
+            if step is StepName.PARTITION:
+                forget_windows(self.dataset.storage)
+            else:
+                imagery = list(imagery_layers(self.dataset)) if step is StepName.DATASET_BUILD else []
+                forget_layers(self.dataset.storage, [OUTPUT_LAYER, *imagery], items=bool(imagery))
         remove(workspace.results, *folders, *(self.failures_path(later) for later in steps))
 
     def _layer_folders(self, step: StepName) -> Iterable[Path]:
@@ -201,13 +213,16 @@ class PredictionScratch:
             plan: What to write.
         """
         dataset = self.dataset
-        for partition in plan.partitions:
-            pid = partition.partition_id
-            write_collection(self.workspace.partition_request(pid), partition.request)
-            for spec in partition.owned:
-                create_window(dataset, spec)
-                self._write_window_request(spec, partition.request)
-            write_index(self.workspace.partition_index(pid), partition.windows)
+        has_folders = not isinstance(dataset.storage, ThreadedStorage)
+        with one_transaction(dataset.storage):
+            for partition in plan.partitions:
+                pid = partition.partition_id
+                write_collection(self.workspace.partition_request(pid), partition.request)
+                for spec in partition.owned:
+                    create_window(dataset, spec)
+                    if has_folders:
+                        self._write_window_request(spec, partition.request)
+                write_index(self.workspace.partition_index(pid), partition.windows)
 
     def _write_window_request(self, spec: WindowSpec, request: PredictionRequestCollection) -> None:
         features = [request.features[index] for index in spec.features]

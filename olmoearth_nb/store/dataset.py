@@ -9,12 +9,14 @@ from typing import Any
 
 from rslearn.config import LayerConfig
 from rslearn.dataset import Dataset
+from rslearn.dataset.storage.sqlite import SQLiteWindowStorage
 from rslearn.tile_stores import TileStore
 from upath import UPath
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, MissingStepError
-from olmoearth_nb.files import write_json
+from olmoearth_nb.files import read_json, write_json
+from olmoearth_nb.store.sqlite import SQLITE_CONFIG, ThreadedStorage, WindowStorage
 
 __all__ = ["ScratchDataset", "imagery_layers", "open_dataset", "write_dataset_config"]
 
@@ -62,17 +64,28 @@ def _open(path: Path, _mtime_ns: int, _size: int, _session: str) -> ScratchDatas
     # rslearn keeps data sources by the value of their configuration for the life of the process.
     LayerConfig.instantiate_data_source.cache_clear()
     with foreign_code(ConfigError, "rslearn refuses the dataset configuration", where=str(path / CONFIG_NAME)):
-        return ScratchDataset(UPath(path))
+        dataset = ScratchDataset(UPath(path))
+        if type(dataset.storage) is SQLiteWindowStorage:
+            dataset.storage = ThreadedStorage(dataset.storage.path)  # callbacks of widgets run in several threads
+        return dataset
 
 
-def write_dataset_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Writes ``config.json`` of a dataset, unless it is the same already.
+def write_dataset_config(path: Path, config: Mapping[str, Any], *, storage: WindowStorage | None = None) -> None:
+    """Writes ``config.json`` of a dataset.
 
     Args:
         path: The dataset folder.
         config: What ``dataset.json`` says, paths resolved.
+        storage: Where windows are kept; None to leave them where this dataset has them by now, or, if it is new, where
+            the configuration says.
     """
-    write_json(path / CONFIG_NAME, config)
+    written = {key: value for key, value in config.items() if key != "storage"}
+    told = config.get("storage")
+    if storage is None and (path / CONFIG_NAME).exists():
+        told = read_json(path / CONFIG_NAME).get("storage")
+    elif storage is not None:
+        told = SQLITE_CONFIG if storage == "sqlite" else None
+    write_json(path / CONFIG_NAME, written if told is None else {**written, "storage": told})
 
 
 def imagery_layers(dataset: Dataset) -> dict[str, LayerConfig]:

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 from rslearn.dataset import Dataset, Window
 from rslearn.dataset.storage.file import FileWindowStorage
+from rslearn.dataset.storage.sqlite import SQLiteWindowStorage
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, StorageError
 from olmoearth_nb.files import read_json, write_json
 from olmoearth_nb.geometry import wgs84_outlines
+from olmoearth_nb.store.sqlite import completed
 from olmoearth_nb.types import PixelBounds, TimeRange, WindowSpec
 
 __all__ = [
@@ -82,7 +84,9 @@ def load_windows(dataset: Dataset, *, groups: Sequence[str]) -> list[Window]:
     Raises:
         StorageError: If a window's metadata can't be read.
     """
-    existing = [group for group in groups if (Path(str(dataset.path)) / "windows" / group).is_dir()]
+    existing = list(groups)
+    if type(dataset.storage) is FileWindowStorage:  # rslearn warns of those that are not there
+        existing = [group for group in groups if (Path(str(dataset.path)) / "windows" / group).is_dir()]
     if not existing:
         return []
     with foreign_code(StorageError, "The windows of the dataset can't be read", where=str(dataset.path)):
@@ -99,6 +103,12 @@ def completed_layers(dataset: Dataset, keys: Iterable[WindowKey], layers: Sequen
         layers: Layer names.
     """
     storage = dataset.storage
+    if isinstance(storage, SQLiteWindowStorage):
+        keys = list(keys)
+        complete = completed(storage, {group for group, _ in keys})
+        for group, name in keys:
+            yield [(group, name, layer) in complete for layer in layers]
+        return
     if type(storage) is not FileWindowStorage or not isinstance(storage.path, Path):
         for group, name in keys:
             yield [storage.is_layer_completed(group, name, layer) for layer in layers]
