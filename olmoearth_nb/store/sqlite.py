@@ -100,14 +100,16 @@ def one_transaction(storage: Storage) -> Iterator[None]:
     if not isinstance(storage, SQLiteWindowStorage):
         yield
         return
-    connection = storage._get_connection()
-    with foreign_code(StorageError, "The windows can't be written", where=str(storage.db_path)):
+    where = str(storage.db_path)
+    with foreign_code(StorageError, "The windows can't be written", where=where):
+        connection = storage._get_connection()
         connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    with foreign_code(StorageError, "The windows can't be written", where=where):
         connection.execute("COMMIT")
 
 
