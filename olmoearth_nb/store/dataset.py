@@ -16,6 +16,7 @@ from upath import UPath
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, MissingStepError
 from olmoearth_nb.files import read_json, write_json
+from olmoearth_nb.sources.files import is_ours
 from olmoearth_nb.store.sqlite import SQLITE_CONFIG, ThreadedStorage, WindowStorage
 
 __all__ = ["ScratchDataset", "imagery_layers", "open_dataset", "write_dataset_config"]
@@ -24,11 +25,15 @@ CONFIG_NAME = "config.json"
 
 
 class ScratchDataset(Dataset):
-    """An rslearn dataset that parses its tile store's configuration once.
+    """An rslearn dataset that parses its tile store's configuration once, and ingests no files that it can just read.
 
     rslearn parses it for every window and layer, which is more than half of the time of materializing small
     windows (200 windows of 128 x 128: 15.1 s of CPU time without, 6.6 s with).
     """
+
+    def __init__(self, path: UPath, **options: Any) -> None:
+        super().__init__(path, **options)
+        self.layers = {name: _read_directly(layer) for name, layer in self.layers.items()}
 
     def get_tile_store(self) -> TileStore:
         """The dataset's tile store."""
@@ -37,6 +42,14 @@ class ScratchDataset(Dataset):
         return self._tile_store
 
     _tile_store: TileStore | None = None
+
+
+def _read_directly(layer: LayerConfig) -> LayerConfig:
+    """The layer without ingestion if its source is one of ours, whose users need not say ``ingest: false``."""
+    source = layer.data_source
+    if source is None or not source.ingest or not is_ours(source.class_path):
+        return layer
+    return layer.model_copy(update={"data_source": source.model_copy(update={"ingest": False})})
 
 
 def open_dataset(path: Path, *, session: str = "") -> ScratchDataset:

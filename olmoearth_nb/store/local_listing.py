@@ -8,12 +8,13 @@ what is not meant.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from olmoearth_nb.errors import ConfigError, InputFileError, StorageError
+from olmoearth_nb.errors import ConfigError, InputFileError, StorageError, UsageError
 from olmoearth_nb.files import read_json
+from olmoearth_nb.sources.files import find_files, fingerprint, is_ours
 
 __all__ = ["drop_outdated_listings", "imagery_fingerprint"]
 
@@ -74,15 +75,33 @@ def _files(folder: Path) -> list[Path]:
 
 
 def imagery_fingerprint(config: Mapping[str, Any]) -> dict[str, list[list[Any]]]:
-    """Names and sizes of the local files that a dataset reads, by folder name.
+    """Names and sizes of the local files that a dataset reads, by folder; of our own sources by layer, with times.
 
     Args:
         config: The dataset's configuration, paths resolved.
     """
-    return {
+    listed = {
         folder.name: [[str(path.relative_to(folder)), path.stat().st_size] for path in _files(folder)]
         for folder in _folders(config)
     }
+    return listed | {f"layer {name}": found for name, found in _own(config)}
+
+
+def _own(config: Mapping[str, Any]) -> Iterator[tuple[str, list[list[Any]]]]:
+    """Layers of our own sources, and the files that each reads."""
+    for name, layer in config.get("layers", {}).items():
+        source = layer.get("data_source") or {}
+        if not is_ours(str(source.get("class_path"))):
+            continue
+        arguments = source.get("init_args") or {}
+        folder, specs = Path(str(arguments.get("src_dir", ""))), arguments.get("raster_item_specs")
+        paths: list[Path] = []
+        if isinstance(specs, list):
+            paths = [folder / file for names, _ in _specs(specs) or () for file in names]
+        else:
+            with contextlib.suppress(InputFileError, UsageError):  # which the build says, window by window
+                paths = find_files(folder, arguments.get("pattern"))
+        yield name, fingerprint(paths, folder)
 
 
 def drop_outdated_listings(config: Mapping[str, Any]) -> None:

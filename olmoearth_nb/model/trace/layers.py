@@ -27,6 +27,7 @@ from olmoearth_nb.model.instantiate import component_class
 from olmoearth_nb.model.trace.frame import Frame
 from olmoearth_nb.model.trace.stages import InputFacts, time_coords
 from olmoearth_nb.model.trace.writing import features_frame
+from olmoearth_nb.sources import LocalRasters, LocalVectors
 from olmoearth_nb.traces.data import LayerRole, TraceItem, TraceLayer
 
 __all__ = ["input_facts", "read_layers"]
@@ -259,9 +260,11 @@ def _candidates(dataset: Dataset, config: LayerConfig) -> list[Item] | None:
     """All items of a source of local files, without writing its listing; None for other sources."""
     cls = component_class(config.data_source.class_path) if config.data_source is not None else None
     # Others may open a connection as soon as they are made.
-    if cls is None or not issubclass(cls, LocalFiles):
+    if cls is None or not issubclass(cls, (LocalFiles, LocalRasters, LocalVectors)):
         return None
     source: Any = config.instantiate_data_source(dataset.path)
+    if isinstance(source, (LocalRasters, LocalVectors)):
+        return list(source.list_items())
     if source.get_cache_fname().exists():
         items: list[Item] = source.list_items()
         return items

@@ -1,0 +1,188 @@
+"""One local raster file: what it is, where it lies, and reading a part of it in another projection."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import rasterio
+import shapely
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.transform import from_gcps
+from rasterio.vrt import WarpedVRT
+from rslearn.utils.geometry import WGS84_PROJECTION, PixelBounds, Projection, STGeometry, get_global_raster_bounds
+from rslearn.utils.get_utm_ups_crs import get_utm_ups_crs
+from rslearn.utils.raster_format import get_transform_from_projection_and_bounds
+
+from olmoearth_nb.errors import InputFileError
+from olmoearth_nb.sources.files import FileState, file_state
+
+__all__ = ["RasterFile", "raster_file"]
+
+# Pixels by which an origin may miss the grid and still be meant to lie on it.
+_SNAP = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class RasterFile:
+    """A raster file in the state that it was found in.
+
+    Attributes:
+        state: The file.
+        footprint: Its outline, no time.
+        count: Number of bands.
+        descriptions: What the file calls its bands, None where it has no name.
+        nodata: Its nodata value, of the first band.
+    """
+
+    state: FileState
+    footprint: STGeometry
+    count: int
+    descriptions: tuple[str | None, ...]
+    nodata: float | None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.state.path
+
+    def bounds(self, projection: Projection) -> PixelBounds:
+        """Whole pixels of a projection that hold the raster."""
+        return _bounds(self, projection)
+
+    def read(self, projection: Projection, bounds: PixelBounds, resampling: Resampling) -> npt.NDArray[Any]:
+        """All bands within bounds, (C, H, W).
+
+        Args:
+            projection: What to read it in.
+            bounds: Pixels of the projection.
+            resampling: How.
+
+        Raises:
+            InputFileError: If the pixels can't be read.
+        """
+        with (
+            _reading(self.path),
+            _open(self.path) as source,
+            WarpedVRT(
+                source,
+                crs=projection.crs,
+                transform=get_transform_from_projection_and_bounds(projection, bounds),
+                width=bounds[2] - bounds[0],
+                height=bounds[3] - bounds[1],
+                resampling=resampling,
+            ) as warped,
+        ):
+            pixels: npt.NDArray[Any] = warped.read()
+            return pixels
+
+
+def raster_file(path: Path) -> RasterFile:
+    """A raster file; what was found is kept until the file changes.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputFileError: If it is missing, can't be read as a raster, or says not where it lies.
+    """
+    return _described(file_state(path))
+
+
+@functools.lru_cache(maxsize=100_000)
+def _described(state: FileState) -> RasterFile:
+    with _reading(state.path), rasterio.open(state.path) as source:
+        return RasterFile(
+            state=state,
+            footprint=_footprint(source),
+            count=source.count,
+            descriptions=tuple(source.descriptions),
+            nodata=source.nodata,
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _bounds(file: RasterFile, projection: Projection) -> PixelBounds:
+    try:
+        with _open(file.path) as source, WarpedVRT(source, crs=projection.crs) as warped:
+            left, bottom, right, top = warped.bounds
+    except RasterioError:  # of a raster that does not fit into the projection as a whole
+        return get_global_raster_bounds(projection)
+    columns = sorted((left / projection.x_resolution, right / projection.x_resolution))
+    rows = sorted((bottom / projection.y_resolution, top / projection.y_resolution))
+    return math.floor(columns[0]), math.floor(rows[0]), math.ceil(columns[1]), math.ceil(rows[1])
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[DatasetReader]:
+    """Opens a raster; if it has ground control points only, warped to UTM first, as rslearn does to ingest it."""
+    with rasterio.open(path) as source:
+        points, crs = source.gcps
+        if source.crs is not None or not points:
+            yield source
+            return
+        first = STGeometry(Projection(crs, 1, 1), shapely.Point(points[0].x, points[0].y), None)
+        place = shapely.get_coordinates(first.to_projection(WGS84_PROJECTION).shp)[0]
+        with WarpedVRT(source, crs=get_utm_ups_crs(*place), resampling=Resampling.cubic) as warped:
+            yield warped
+
+
+def _footprint(source: DatasetReader) -> STGeometry:
+    crs, transform = source.crs, source.transform
+    if crs is None:
+        points, crs = source.gcps
+        if crs is None or not points:
+            raise InputFileError(
+                "The raster says not in which coordinate reference system it is.",
+                where=source.name,
+                fix="Write it into the file: rio edit-info --crs EPSG:… FILE, or gdal_edit.py -a_srs EPSG:… FILE.",
+            )
+        transform = from_gcps(points)
+    width, height = source.width, source.height
+    if transform.b or transform.d:
+        corners = [transform * corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
+        return _as_geometry(crs, (1.0, 1.0), shapely.Polygon(corners))
+    x, y = (_snapped(transform.c / transform.a), _snapped(transform.f / transform.e))
+    box = shapely.box(x, y, x + width, y + height)
+    return _as_geometry(crs, (transform.a, transform.e), box)
+
+
+def _as_geometry(crs: CRS, resolution: tuple[float, float], shape: shapely.Geometry) -> STGeometry:
+    """A shape in pixels of a resolution as rslearn can compare it.
+
+    rslearn takes two projections for one if their resolutions differ in nothing but the sign, so rows go southwards
+    here as they do in windows; and one degree a pixel means longitude and latitude to it, whatever the sign.
+    """
+    x_resolution, y_resolution = abs(resolution[0]), -abs(resolution[1])
+    if crs == WGS84_PROJECTION.crs and math.isclose(x_resolution, 1, rel_tol=1e-5):
+        x_resolution, y_resolution = x_resolution / 2, y_resolution / 2
+    factors = (resolution[0] / x_resolution, resolution[1] / y_resolution)
+    if factors != (1, 1):
+        shape = shapely.transform(shape, lambda points: points * factors)
+    return STGeometry(Projection(crs, x_resolution, y_resolution), shape, None)
+
+
+def _snapped(pixel: float) -> float:
+    return round(pixel) if abs(pixel - round(pixel)) < _SNAP else pixel
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RasterioError as error:
+        raise InputFileError(
+            "The file can't be read as a raster.",
+            where=str(path),
+            found=" ".join(str(error).split()),
+            fix="Replace it, or leave it out: pattern or raster_item_specs in dataset.json.",
+        ) from error
