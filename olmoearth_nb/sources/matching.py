@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
 import shapely
+from rasterio.crs import CRS
 from rslearn.config import QueryConfig
 from rslearn.data_sources import Item
 from rslearn.data_sources.utils import MatchedItemGroup, match_candidate_items_to_window
-from rslearn.utils.geometry import STGeometry
+from rslearn.utils.geometry import WGS84_PROJECTION, Projection, STGeometry
 
-__all__ = ["ItemIndex"]
+__all__ = ["ItemIndex", "outline"]
 
 ItemT = TypeVar("ItemT", bound=Item)
 
@@ -51,3 +53,23 @@ def _box(geometry: STGeometry) -> shapely.Geometry:
     parts = np.array([shape]) if shapely.is_empty(shape) else shapely.get_parts(shape)
     boxes = shapely.box(*(shapely.bounds(parts) + np.array([-_MARGIN, -_MARGIN, _MARGIN, _MARGIN])).T)
     return boxes[0] if len(boxes) == 1 else shapely.MultiPolygon(list(boxes))
+
+
+def outline(crs: CRS, resolution: tuple[float, float], shape: shapely.Geometry) -> STGeometry:
+    """A shape in pixels of a resolution as rslearn can compare it.
+
+    rslearn takes two projections for one if their resolutions differ in nothing but the sign, so rows go southwards
+    here as they do in windows; and one degree a pixel means longitude and latitude to it, whatever the sign.
+
+    Args:
+        crs: Coordinate reference system.
+        resolution: Units of the CRS a pixel, in x and y.
+        shape: The shape in such pixels.
+    """
+    x_resolution, y_resolution = abs(resolution[0]), -abs(resolution[1])
+    if crs == WGS84_PROJECTION.crs and math.isclose(x_resolution, 1, rel_tol=1e-5):
+        x_resolution, y_resolution = x_resolution / 2, y_resolution / 2
+    factors = (resolution[0] / x_resolution, resolution[1] / y_resolution)
+    if factors != (1, 1):
+        shape = shapely.transform(shape, lambda points: points * factors)
+    return STGeometry(Projection(crs, x_resolution, y_resolution), shape, None)

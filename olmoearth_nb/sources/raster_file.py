@@ -13,7 +13,6 @@ from typing import Any
 import numpy.typing as npt
 import rasterio
 import shapely
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
@@ -25,6 +24,7 @@ from rslearn.utils.raster_format import get_transform_from_projection_and_bounds
 
 from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.sources.files import FileState, file_state
+from olmoearth_nb.sources.matching import outline
 
 __all__ = ["RasterFile", "raster_file"]
 
@@ -150,25 +150,10 @@ def _footprint(source: DatasetReader) -> STGeometry:
     width, height = source.width, source.height
     if transform.b or transform.d:
         corners = [transform * corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
-        return _as_geometry(crs, (1.0, 1.0), shapely.Polygon(corners))
+        return outline(crs, (1.0, 1.0), shapely.Polygon(corners))
     x, y = (_snapped(transform.c / transform.a), _snapped(transform.f / transform.e))
     box = shapely.box(x, y, x + width, y + height)
-    return _as_geometry(crs, (transform.a, transform.e), box)
-
-
-def _as_geometry(crs: CRS, resolution: tuple[float, float], shape: shapely.Geometry) -> STGeometry:
-    """A shape in pixels of a resolution as rslearn can compare it.
-
-    rslearn takes two projections for one if their resolutions differ in nothing but the sign, so rows go southwards
-    here as they do in windows; and one degree a pixel means longitude and latitude to it, whatever the sign.
-    """
-    x_resolution, y_resolution = abs(resolution[0]), -abs(resolution[1])
-    if crs == WGS84_PROJECTION.crs and math.isclose(x_resolution, 1, rel_tol=1e-5):
-        x_resolution, y_resolution = x_resolution / 2, y_resolution / 2
-    factors = (resolution[0] / x_resolution, resolution[1] / y_resolution)
-    if factors != (1, 1):
-        shape = shapely.transform(shape, lambda points: points * factors)
-    return STGeometry(Projection(crs, x_resolution, y_resolution), shape, None)
+    return outline(crs, (transform.a, transform.e), box)
 
 
 def _snapped(pixel: float) -> float:

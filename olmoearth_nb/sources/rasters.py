@@ -32,7 +32,8 @@ class LocalRasters(DirectMaterializeDataSource[RasterItem]):
     """Raster files of a local folder, read where they lie.
 
     It takes the arguments of rslearn's ``LocalFiles`` and gives the same arrays, but copies nothing into a tile store,
-    writes nothing beside the files, and knows when they were taken.
+    writes nothing beside the files, and knows when they were taken. Where it differs: a footprint is where the pixels
+    are, to the fraction of a pixel, also of rotated rasters; what a file's own mask hides is missing.
 
     Args:
         src_dir: The folder; in ``dataset.json`` relative to the project.

@@ -21,6 +21,7 @@ from rslearn.utils.geometry import PixelBounds, Projection, STGeometry, safely_r
 
 from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.sources.files import FileState, file_state
+from olmoearth_nb.sources.matching import outline
 
 __all__ = ["VectorFile", "vector_file"]
 
@@ -52,7 +53,7 @@ class VectorFile:
         bounds = shapely.total_bounds([feature.geometry.shp for feature in self.features])
         if not np.isfinite(bounds).all():
             return None
-        return STGeometry(Projection(self.crs, 1, 1), shapely.box(*bounds).buffer(_BUFFER), None)
+        return outline(self.crs, (1, 1), shapely.box(*bounds).buffer(_BUFFER))
 
     def read(self, projection: Projection, bounds: PixelBounds) -> list[Feature]:
         """Features that touch bounds, whole, in their order.

@@ -91,9 +91,9 @@ def _own(config: Mapping[str, Any]) -> Iterator[tuple[str, list[list[Any]]]]:
     """Layers of our own sources, and the files that each reads."""
     for name, layer in config.get("layers", {}).items():
         source = layer.get("data_source") or {}
-        if not is_ours(str(source.get("class_path"))):
+        if not is_ours(str(source.get("class_path") or source.get("name"))):
             continue
-        arguments = source.get("init_args") or {}
+        arguments = source.get("init_args", source)
         folder, specs = Path(str(arguments.get("src_dir", ""))), arguments.get("raster_item_specs")
         paths: list[Path] = []
         if isinstance(specs, list):

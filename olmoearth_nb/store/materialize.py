@@ -23,7 +23,7 @@ from upath import UPath
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.compat import quiet_rslearn
-from olmoearth_nb.errors import BuildError, UsageError
+from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError
 from olmoearth_nb.files import read_json
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
@@ -196,7 +196,7 @@ def _attempt(call: Callable[[ScratchDataset, list[Window]], None], place: _Place
         with foreign_code(BuildError, "failed"):
             call(dataset, [as_window(dataset, spec) for spec in chunk])
         return {}
-    except BuildError:
+    except OlmoEarthError:
         return _one_by_one(call, dataset, chunk)
 
 
@@ -212,6 +212,8 @@ def _one_by_one(
                     call(single, [as_window(single, spec)])
             except BuildError as error:
                 reasons[spec.group, spec.name, layer] = error.what
+            except OlmoEarthError as error:  # of our own data sources
+                reasons[spec.group, spec.name, layer] = f"layer {layer}: {error}"
     return reasons
 
 

@@ -42,9 +42,12 @@ def write_raster(
     pixels = np.random.default_rng(seed).integers(1, 200, (count, size, size)).astype(dtype)
     if "nodata" in options:
         pixels[:, 10:20, 5:40] = options["nodata"]
+    points, points_crs = options.pop("gcps", None), options.pop("gcps_crs", None)
     profile = {"driver": "GTiff", "width": size, "height": size, "count": count, "dtype": dtype, "crs": crs}
     with rasterio.open(path, "w", transform=transform or place, **profile, **options) as target:
         target.write(pixels)
+        if points is not None:
+            target.gcps = points, CRS.from_string(points_crs)
         for index, name in enumerate(descriptions or (), 1):
             target.set_band_description(index, name)
     return path
