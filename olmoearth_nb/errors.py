@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "BuildError",
+    "BundleError",
     "ConfigError",
     "GeometryError",
     "InferenceError",
@@ -96,6 +97,10 @@ class ProjectError(OlmoEarthError):
 
 class ConfigError(ProjectError):
     """A configuration file (``olmoearth_run.yaml``, ``dataset.json``, ``model.yaml``) that is wrong."""
+
+
+class BundleError(ProjectError):
+    """A bundle that is damaged, is not what it says, or can't be made of a project."""
 
 
 class InputFileError(OlmoEarthError):
