@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from olmoearth_nb.bundles import bundle_project, unbundle, verify_bundle
     from olmoearth_nb.config import Project
     from olmoearth_nb.errors import OlmoEarthError
     from olmoearth_nb.labels.annotations import make_annotations
@@ -32,11 +33,14 @@ _HOMES = {
     "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
     "Project": "olmoearth_nb.config",
     "WindowTrace": "olmoearth_nb.runners.window_trace",
+    "bundle_project": "olmoearth_nb.bundles",
     "compare": "olmoearth_nb.traces.compare",
     "draw_request": "olmoearth_nb.maps.widgets.drawer",
     "make_annotations": "olmoearth_nb.labels.annotations",
     "migrate_windows": "olmoearth_nb.store.migrate",
     "preview": "olmoearth_nb.maps.preview",
+    "unbundle": "olmoearth_nb.bundles",
+    "verify_bundle": "olmoearth_nb.bundles",
 }
 
 __all__ = [
@@ -48,11 +52,14 @@ __all__ = [
     "Project",
     "WindowTrace",
     "__version__",
+    "bundle_project",
     "compare",
     "draw_request",
     "make_annotations",
     "migrate_windows",
     "preview",
+    "unbundle",
+    "verify_bundle",
 ]
 
 

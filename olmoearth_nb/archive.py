@@ -28,6 +28,7 @@ __all__ = [
     "Manifest",
     "Source",
     "is_archive",
+    "read_member",
     "unpack",
     "unpacked",
     "verified",
@@ -168,6 +169,20 @@ def verified(path: Path) -> Manifest:
     return manifest
 
 
+def read_member(path: Path, name: str) -> bytes:
+    """The content of a small file of an archive.
+
+    Args:
+        path: The archive.
+        name: Path in it.
+
+    Raises:
+        BundleError: If the archive is damaged.
+    """
+    with _opened(path) as archive:
+        return archive.read(name)
+
+
 def unpack(path: Path, folder: Path, *, keep_time: bool = False) -> Manifest:
     """Unpacks an archive; each file is compared with the manifest before it gets its name.
 
@@ -305,7 +320,7 @@ def _parsed(text: bytes, path: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError("The manifest of the bundle can't be read.", where=where) from error
     # What is written the same way every time can be compared with what should have been written.
-    if manifest.text != text or list(_badly_named([manifest.name])):
+    if manifest.text != text or not _is_good_part(manifest.name) or "/" in manifest.name:
         raise BundleError("The manifest of the bundle was changed.", where=where, fix="Get the bundle again.")
     return manifest
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from olmoearth_nb import __version__
 from olmoearth_nb.cli.arguments import Command, output_arguments, project_arguments, request_arguments
+from olmoearth_nb.cli.bundle import add_bundle
 from olmoearth_nb.cli.guide import add_guide
 from olmoearth_nb.cli.labels import add_annotations
 from olmoearth_nb.cli.migrate import add_migrate
@@ -107,5 +108,6 @@ def _parser() -> argparse.ArgumentParser:
     add_annotations(command)
     add_steps(command)
     add_migrate(command)
+    add_bundle(command)
     add_guide(commands)
     return parser

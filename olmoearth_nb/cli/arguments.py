@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from olmoearth_nb.archive import is_archive
+
 if TYPE_CHECKING:
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
 
@@ -48,9 +50,13 @@ def project_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Of a command.
     """
-    parser.add_argument("project_path", nargs="?", type=Path, default=Path(), help="project folder (default: this one)")
     parser.add_argument(
-        "--scratch-path", type=Path, help="default: PROJECT/scratches/ and the request's name, or finetune"
+        "project_path", nargs="?", type=Path, default=Path(), help="project folder or bundle (default: here)"
+    )
+    parser.add_argument(
+        "--scratch-path",
+        type=Path,
+        help="default: PROJECT/scratches/ (of a bundle: beside it) and the request's name, or finetune",
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     parser.set_defaults(request_geometry_path=None, checkpoint_path=None, mask_path=None, mask_valid_values=[1])
@@ -93,7 +99,7 @@ def predict_runner(args: argparse.Namespace) -> OlmoEarthRunPredictRunner:
     request = args.request_geometry_path
     if args.scratch_path is None:
         name = Path(request).stem if request else Project(args.project_path).request().stem
-        args.scratch_path = Path(args.project_path) / "scratches" / name
+        args.scratch_path = _scratches(args.project_path) / name
     return OlmoEarthRunPredictRunner(
         args.project_path,
         args.scratch_path,
@@ -117,11 +123,16 @@ def finetune_runner(args: argparse.Namespace) -> OlmoEarthRunFineTuneRunner:
 
     return OlmoEarthRunFineTuneRunner(
         args.project_path,
-        args.scratch_path or Path(args.project_path) / "scratches" / "finetune",
+        args.scratch_path or _scratches(args.project_path) / "finetune",
         device=args.device,
         build=BuildOptions(workers=getattr(args, "workers", None)),
         progress=True,
     )
+
+
+def _scratches(project: Path) -> Path:
+    # The scratches of a bundle lie beside it: its folder in the cache may be emptied.
+    return project.parent / "scratches" / project.stem if is_archive(project) else project / "scratches"
 
 
 def partition_ids(args: argparse.Namespace) -> list[str] | None:

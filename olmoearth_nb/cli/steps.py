@@ -25,7 +25,7 @@ def add_check(command: AddCommand) -> None:
         command: Adds it.
     """
     check = command("check", _check, "everything that is wrong with a project, at once")
-    check.add_argument("project_path", type=Path, help="project folder")
+    check.add_argument("project_path", type=Path, help="project folder or bundle")
     check.add_argument("--no-model", action="store_true", help="leave out the classes of model.yaml, which need torch")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,10 +17,11 @@ from olmoearth_nb.config.crosscheck import (
     check_output_layer,
     check_splits,
 )
-from olmoearth_nb.config.datafiles import check_annotations, check_checkpoint, check_request, check_requirements
+from olmoearth_nb.config.datafiles import check_annotations, check_checkpoint, check_request
 from olmoearth_nb.config.dataset_json import BUILD_STEPS, DATASET_STEPS, DatasetFile, check_sources, read_dataset
 from olmoearth_nb.config.model_yaml import MODEL_STEPS, ModelFile, check_classes, read_model
 from olmoearth_nb.config.report import ALL_STEPS, Problem
+from olmoearth_nb.config.requirements import check_requirements
 from olmoearth_nb.config.roles import role_for
 from olmoearth_nb.config.runconfig import SECTION_STEPS, RunConfig, read_run_config
 from olmoearth_nb.config.schema import DataType
@@ -129,6 +130,7 @@ class _Checks:
         self.problems += self.dataset_file.problems
         if self._concerns(BUILD_STEPS | DATASET_STEPS):
             self.problems += check_sources(self.dataset_file, search_path=self.project.search_path)
+            self.problems += self._absent_folders(self.dataset_file)
         layers = self._layers
         if layers is None:
             return
@@ -137,6 +139,18 @@ class _Checks:
             self.problems += check_label_layer(
                 self.run.window_prep, layers, self.label_names, search_path=self.project.search_path
             )
+
+    def _absent_folders(self, file: DatasetFile) -> Iterator[Problem]:
+        """Imagery that a bundle does not bring, and that does not lie beside it."""
+        for written, folder in file.local_folders(self.project.data_path).items():
+            if self.project.bundle is not None and not folder.is_dir():
+                yield Problem(
+                    file=self.project.dataset_config_path.name,
+                    found=f"The folder of imagery {written} is not part of the bundle, and is not there.",
+                    expected=str(folder),
+                    fix="Put the folder there; whoever made the bundle has it.",
+                    steps=BUILD_STEPS,
+                )
 
     def _annotations(self) -> None:
         if not self._concerns({StepName.PREPARE_LABELED_WINDOWS}):

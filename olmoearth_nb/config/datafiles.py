@@ -1,22 +1,18 @@
-"""Checks of the data files of a project: requests, annotations, checkpoint, requirements."""
+"""Checks of the data files of a project: requests, annotations, checkpoint."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
-
-from packaging.requirements import InvalidRequirement, Requirement
 
 from olmoearth_nb.config.report import Problem, one_of
 from olmoearth_nb.errors import InputFileError
-from olmoearth_nb.files import read_text
 from olmoearth_nb.geojson import AnnotationFeature, read_annotation_features, read_request, read_task_features
 from olmoearth_nb.legend import Legend
 from olmoearth_nb.types import StepName
 
-__all__ = ["check_annotations", "check_checkpoint", "check_request", "check_requirements"]
+__all__ = ["check_annotations", "check_checkpoint", "check_request"]
 
 _REQUEST_STEPS = frozenset({StepName.PARTITION, StepName.POSTPROCESS})
 _PREPARE = frozenset({StepName.PREPARE_LABELED_WINDOWS})
@@ -24,8 +20,6 @@ _INFERENCE = frozenset({StepName.INFERENCE})
 
 _LFS_POINTER = b"version https://git-lfs"
 _PICKLE = b"\x80"
-# What this package stands in for.
-_REPLACED = {"olmoearth-runner", "olmoearth-run", "olmoearth-nb"}
 
 
 def check_request(path: Path, *, folder: Path) -> Iterator[Problem]:
@@ -139,52 +133,5 @@ def check_checkpoint(path: Path | None) -> Iterator[Problem]:
         yield Problem(file=path.name, found="It is not a checkpoint of torch.", fix=fix, steps=_INFERENCE)
 
 
-def check_requirements(path: Path, *, folder: Path) -> Iterator[Problem]:
-    """Whether what the project asks for is installed, each missing or wrong version by name.
-
-    Args:
-        path: ``requirements.txt``; files that it includes with ``-r`` count as well.
-        folder: The project folder.
-    """
-    todo, seen = [path], set[Path]()
-    while todo:
-        current = todo.pop(0).resolve()
-        if current in seen:
-            continue
-        seen.add(current)
-        name = _relative(current, folder.resolve())
-        try:
-            lines = read_text(current, what="list of requirements").splitlines()
-        except InputFileError as error:
-            yield Problem(file=name, found=error.what)
-            continue
-        for number, line in enumerate(lines, start=1):
-            text = f" {line}".split(" #", 1)[0].split(" --hash", 1)[0].strip().rstrip("\\").strip()
-            if text.startswith(("-r", "--requirement")):
-                todo.append(current.parent / text.removeprefix("--requirement").removeprefix("-r").strip(" ="))
-            elif text and not text.startswith("-"):
-                yield from _requirement(text, name, f"line {number}")
-
-
 def _relative(path: Path, folder: Path) -> str:
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
-
-
-def _requirement(text: str, file: str, key: str) -> Iterator[Problem]:
-    try:
-        wanted = Requirement(text)
-    except InvalidRequirement:
-        found = f"{text!r} can't be checked: it is no name with a version."
-        yield Problem(file=file, key=key, found=found, severity="warning")
-        return
-    if wanted.name.lower().replace("_", "-") in _REPLACED or (wanted.marker and not wanted.marker.evaluate()):
-        return
-    fix = f"Run: pip install '{wanted}'"
-    try:
-        version = metadata.version(wanted.name)
-    except metadata.PackageNotFoundError:
-        yield Problem(file=file, key=key, found=f"The package {wanted.name} is not installed.", fix=fix)
-        return
-    if not wanted.specifier.contains(version, prereleases=True):
-        found = f"The package {wanted.name} is installed as {version}."
-        yield Problem(file=file, key=key, found=found, expected=f"version {wanted.specifier}", fix=fix)

@@ -59,6 +59,17 @@ class DatasetFile:
                 continue  # it is among the problems
         return found
 
+    def local_folders(self, folder: Path) -> dict[str, Path]:
+        """The local folders that data sources read: as written -> absolute.
+
+        Args:
+            folder: What relative ones are relative to.
+        """
+        found: dict[str, Path] = {}
+        for layer in _mapping(self.raw.get("layers")).values():
+            _find_folders(_mapping(layer).get("data_source"), folder, found)
+        return dict(sorted(found.items()))
+
     def with_absolute_paths(self, folder: Path) -> dict[str, Any]:
         """The same with each data source's relative ``src_dir`` made absolute.
 
@@ -148,6 +159,21 @@ def _resolve(value: object, folder: Path) -> None:
         case list():
             for item in value:
                 _resolve(item, folder)
+        case _:
+            pass
+
+
+def _find_folders(value: object, folder: Path, found: dict[str, Path]) -> None:
+    match value:
+        case dict():
+            source = value.get("src_dir")
+            if isinstance(source, str) and "://" not in source and not source.startswith("${"):
+                found[source] = folder / Path(source).expanduser()
+            for item in value.values():
+                _find_folders(item, folder, found)
+        case list():
+            for item in value:
+                _find_folders(item, folder, found)
         case _:
             pass
 

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
+from olmoearth_nb.archive import is_archive, unpacked
 from olmoearth_nb.config.check import check_project
 from olmoearth_nb.config.dataset_json import DATASET_CONFIG_NAME, read_dataset
 from olmoearth_nb.config.model_yaml import MODEL_CONFIG_NAME
@@ -26,15 +27,19 @@ _COLUMNS = ("file", "what it is", "found")
 
 
 class Project:
-    """A folder of configuration.
+    """A folder of configuration, or a bundle of one.
 
     Files may be edited while the object lives: what it says is read anew when a file has changed.
 
     Args:
-        path: The folder; a relative one is made absolute here.
+        path: The folder, or the bundle; a relative path is made absolute here.
+
+    Attributes:
+        path: The folder; of a bundle, that in the cache which its verified files were unpacked to.
+        bundle: The bundle; None if a folder was given.
 
     Raises:
-        ProjectError: If there is no such folder.
+        ProjectError: If there is no such folder, or the bundle is damaged.
 
     Example:
         >>> Project("olmoearth_run_data/demo").check().raise_for("partition")  # doctest: +SKIP
@@ -45,17 +50,26 @@ class Project:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = absolute_path(path, what="project")
+        self.bundle = self.path if is_archive(self.path) else None
+        if self.bundle is not None:
+            folder, manifest = unpacked(self.bundle)
+            self.path = folder / manifest.name
         if not self.path.is_dir():
             raise ProjectError(
                 "The project is a file." if self.path.exists() else "The project folder is missing.",
                 where=str(self.path),
-                expected=f"a folder with {DATASET_CONFIG_NAME}, {MODEL_CONFIG_NAME} and {RUN_CONFIG_NAME}",
+                expected=f"a folder with {DATASET_CONFIG_NAME}, {MODEL_CONFIG_NAME} and {RUN_CONFIG_NAME}, or a bundle",
             )
 
     @property
     def name(self) -> str:
         """Name of the folder."""
         return self.path.name
+
+    @property
+    def data_path(self) -> Path:
+        """What a relative ``src_dir`` is relative to, and where files are saved: the folder, or the bundle's."""
+        return self.path if self.bundle is None else self.bundle.parent
 
     @property
     def search_path(self) -> tuple[Path, Path]:
@@ -169,7 +183,7 @@ class Project:
         errors = [problem for problem in file.problems if problem.severity == "error"]
         if errors:
             raise config_error(errors)
-        return file.with_absolute_paths(self.path)
+        return file.with_absolute_paths(self.data_path)
 
     def check(self, steps: Iterable[StepName | str] | None = None, *, model: bool = True) -> CheckReport:
         """Checks everything at once: files, syntax, classes and arguments, and whether they fit each other.
@@ -207,10 +221,13 @@ class Project:
         return rows + (requests or [(self.REQUEST_NAME, "request", "no")])
 
     def __repr__(self) -> str:
-        return text_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {shown_path(self.path.parent)}")
+        return text_table(_COLUMNS, self._rows(), caption=self._caption())
 
     def _repr_html_(self) -> str:
-        return html_table(_COLUMNS, self._rows(), caption=f"Project {self.name} in {shown_path(self.path.parent)}")
+        return html_table(_COLUMNS, self._rows(), caption=self._caption())
+
+    def _caption(self) -> str:
+        return f"Project {self.name} in {shown_path(self.path.parent if self.bundle is None else self.bundle)}"
 
 
 @functools.lru_cache(maxsize=16)

@@ -10,6 +10,7 @@ from olmoearth_nb.config.edit import KeptFile, edited_yaml
 from olmoearth_nb.config.project import Project
 from olmoearth_nb.config.roles import role_for
 from olmoearth_nb.config.schema import ObjectSpec, PartitionStrategies
+from olmoearth_nb.errors import UsageError
 
 __all__ = ["STAGES", "PartitionSettings", "PartitionStage"]
 
@@ -42,6 +43,7 @@ class PartitionSettings:
     def __init__(self, project: Project) -> None:
         # Before what it says is read: a change in between is noticed when the file is written.
         self.file = KeptFile.read(project.run_config_path)
+        self._bundle = project.bundle
         section = project.run_config.require("partition_strategies", step="of planning")
         self._specs: dict[PartitionStage, ObjectSpec] = {stage: getattr(section, key) for stage, key in _KEYS.items()}
         self.configured: dict[PartitionStage, StageChoice] = {
@@ -103,10 +105,16 @@ class PartitionSettings:
             choices: One for each stage.
 
         Raises:
-            UsageError: If the file has changed since it was read.
+            UsageError: If the file has changed since it was read, or is in a bundle.
             ConfigError: If it is written in a way that can't be changed at one place only.
             StorageError: If it can't be written.
         """
+        if self._bundle is not None:
+            raise UsageError(
+                "A bundle is not edited.",
+                where=str(self._bundle),
+                fix="Unbundle it, and take the folder as the project.",
+            )
         self.file.write(self._text(choices))
 
     def _spec(self, stage: PartitionStage, choices: Choices) -> ObjectSpec:

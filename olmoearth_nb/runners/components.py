@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from olmoearth_nb.config import ObjectSpec, PartitionStrategies, Project, build_object, role_for
+from olmoearth_nb.config.requirements import REQUIREMENTS_NAME, requirement_files, shown_file
 from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.files import hash_json, read_json, write_json
 from olmoearth_nb.runners.base import file_hash
@@ -117,12 +118,12 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
         project.run_config_path,
         project.dataset_config_path,
         project.model_config_path,
-        project.path / "requirements.txt",
+        *requirement_files(project.path / REQUIREMENTS_NAME),
     ]
     inputs = [file_hash(path) if path.is_file() else None for path in files]
     if _noted(note) == inputs:
         return ()
-    names = {path.name for path in files}
+    names = {shown_file(path, project.path) for path in files}
     report = project.check()
     report = replace(report, problems=tuple(problem for problem in report.problems if problem.file in names))
     report.raise_for(*steps)

@@ -13,7 +13,14 @@ import geopandas as gpd
 from rslearn.dataset import Window
 
 from olmoearth_nb.config import Project, importable_from
-from olmoearth_nb.errors import BuildError, InputFileError, MissingStepError, OlmoEarthError, StaleScratchError
+from olmoearth_nb.errors import (
+    BuildError,
+    InputFileError,
+    MissingStepError,
+    OlmoEarthError,
+    ProjectError,
+    StaleScratchError,
+)
 from olmoearth_nb.evaluation.ranking import check_criterion
 from olmoearth_nb.files import absolute_path
 from olmoearth_nb.labels.prepare import prepare_windows
@@ -119,8 +126,15 @@ class OlmoEarthRunFineTuneRunner:
 
         Raises:
             InputFileError: If a file is missing or malformed.
+            ProjectError: If the project is a bundle without annotations.
         """
         tasks, annotations = self.project.annotation_paths
+        if self.project.bundle is not None and not (tasks.exists() and annotations.exists()):
+            raise ProjectError(
+                "The bundle has no annotations.",
+                where=str(self.project.bundle),
+                fix="Get one that was made with them, or unbundle it and put annotations of your own into the folder.",
+            )
         return read_annotation_tasks(tasks, annotations, label_property=self.scratch.window_prep.label_property)
 
     @alone

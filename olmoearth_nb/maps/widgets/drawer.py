@@ -161,7 +161,7 @@ class RequestDrawer(LiveView):
     @property
     def target(self) -> Path:
         """Where :meth:`save` writes."""
-        return self._project.path / Project.REQUEST_FOLDER / f"{self.name}.geojson"
+        return self._project.data_path / Project.REQUEST_FOLDER / f"{self.name}.geojson"
 
     def save(self, *, overwrite: bool = False) -> Path:
         """Saves the request; it is read back before it takes its place.
