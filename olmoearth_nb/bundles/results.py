@@ -49,7 +49,7 @@ class Bundle:
 
     def _caption(self) -> str:
         size = sum(one.size for one in self.files.values())
-        return f"{self.name} {self.version} in {shown_path(self.path)} ({size / 1e6:,.1f} MB)"
+        return f"{self.name} {self.version} in {shown_path(self.path)} ({size:,} bytes)"
 
     def _rows(self) -> list[tuple[str, str, str]]:
         rows = [(name, f"{one.size:,}", one.sha256[:16]) for name, one in self.files.items()]
