@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from olmoearth_nb.archive import is_archive
+from olmoearth_nb.archive import SUFFIX, is_archive
 
 if TYPE_CHECKING:
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
@@ -132,7 +132,9 @@ def finetune_runner(args: argparse.Namespace) -> OlmoEarthRunFineTuneRunner:
 
 def _scratches(project: Path) -> Path:
     # The scratches of a bundle lie beside it: its folder in the cache may be emptied.
-    return project.parent / "scratches" / project.stem if is_archive(project) else project / "scratches"
+    if is_archive(project):
+        return project.parent / "scratches" / project.name.removesuffix(SUFFIX)
+    return project / "scratches"
 
 
 def partition_ids(args: argparse.Namespace) -> list[str] | None:
