@@ -53,8 +53,10 @@ __all__ = [
     "PredictionResultProperties",
     "TaskCollection",
     "TaskFeature",
+    "Time",
     "feature_label",
     "feature_shape",
+    "load_features",
     "normalise_lonlat",
     "read_annotation_features",
     "read_request",
@@ -82,6 +84,7 @@ def _in_utc(value: datetime) -> datetime:
 
 
 Time: TypeAlias = Annotated[datetime, BeforeValidator(_as_text), AfterValidator(_in_utc)]
+"""A time as files have it: ISO 8601, UTC without a zone."""
 
 
 def _check_order(start: datetime | None, end: datetime | None) -> None:
@@ -289,7 +292,7 @@ def _read_features(
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     may_be_empty: bool = False,
 ) -> list[FeatureT]:
-    raw = _load(path, what)
+    raw = load_features(path, what)
     if not raw and not may_be_empty:
         raise InputFileError(
             f"The {what} file has no features.", where=str(path), fix="Add at least one feature with a geometry."
@@ -300,7 +303,16 @@ def _read_features(
         return [_parse(path, index, feature, model, prepare) for index, feature in enumerate(raw)]
 
 
-def _load(path: str | PathLike[str], what: str) -> list[Any]:
+def load_features(path: str | PathLike[str], what: str) -> list[Any]:
+    """The features of a file as they are, not checked.
+
+    Args:
+        path: GeoJSON.
+        what: What they are, for the error.
+
+    Raises:
+        InputFileError: If the file is missing or no GeoJSON feature collection.
+    """
     text = read_text(path, what=f"{what} file")
     try:
         data = parse_json(text)

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = ["html_table", "text_table"]
 
 _CELL = 'style="text-align:left;padding:2px 10px 2px 0;vertical-align:top"'
 
 
-def html_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> str:
+def html_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    caption: str = "",
+    tints: Mapping[str, str] | None = None,
+) -> str:
     """An HTML table; whatever comes from files is text, never markup.
 
     Args:
         columns: Headings.
         rows: Cells, row by row.
         caption: One line above the table.
+        tints: Text of a cell -> CSS colour of that text, for verdicts.
     """
+    tints = tints or {}
     head = "".join(f"<th {_CELL}>{html.escape(column)}</th>" for column in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td {_CELL}>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(_cell(str(cell), tints.get(str(cell))) for cell in row) + "</tr>" for row in rows
     )
     title = f'<caption style="text-align:left;font-weight:600">{html.escape(caption)}</caption>' if caption else ""
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(text: str, tint: str | None) -> str:
+    shown = html.escape(text)
+    return f"<td {_CELL}>{f'<b style=color:{tint}>{shown}</b>' if tint else shown}</td>"
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> str:

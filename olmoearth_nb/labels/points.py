@@ -6,6 +6,7 @@ The pixel of a point is the one that contains it (floor), on both sides of the e
 from __future__ import annotations
 
 import math
+import uuid
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,22 @@ class PointToPixelWindowPreparer:
         pixels = _pixels(annotation_task, self.window_resolution)
         return [self._window(annotation_task, index, pixel) for index, pixel in enumerate(pixels)]
 
+    def window_name(self, task_id: uuid.UUID, index: int, lon: float, lat: float) -> str:
+        """Name of the window of a point.
+
+        Args:
+            task_id: Id of its task.
+            index: Its number in the task.
+            lon: Degrees.
+            lat: Degrees.
+        """
+        return f"task_{task_id}_annotation_{index}_point_{lon}_{lat}"
+
+    @property
+    def window_buffer(self) -> int:
+        """Pixels on each side of the point's pixel: none."""
+        return 0
+
     def _window(self, task: AnnotationTask, index: int, pixel: _Pixel) -> LabeledWindow[list[LabeledSTGeometry]]:
         annotation = task.annotations[index]
         lon, lat = shape_of(annotation.st_geometry).bounds[:2]
@@ -73,7 +90,7 @@ class PointToPixelWindowPreparer:
         box = shapely.box(pixel.x, pixel.y, pixel.x + 1, pixel.y + 1)
         label = STGeometry(pixel.projection, shapely.Point(pixel.x, pixel.y), time_range)
         return LabeledWindow(
-            name=f"task_{task.task_id}_annotation_{index}_point_{lon}_{lat}",
+            name=self.window_name(task.task_id, index, lon, lat),
             st_geometry=STGeometry(pixel.projection, box, time_range),
             labels=[LabeledSTGeometry(st_geometry=label, labels=annotation.labels)],
         )
@@ -125,13 +142,22 @@ class PointToRasterWindowPreparer:
         pixels = _pixels(annotation_task, self.window_resolution)
         return [self._window(annotation_task, index, pixel, names) for index, pixel in enumerate(pixels)]
 
+    def window_name(self, task_id: uuid.UUID, index: int, *_place: float) -> str:
+        """Name of the window of a point.
+
+        Args:
+            task_id: Id of its task.
+            index: Its number in the task.
+        """
+        return f"task_{task_id}_point_{index}"
+
     def _window(
         self, task: AnnotationTask, index: int, pixel: _Pixel, names: list[str]
     ) -> LabeledWindow[list[RasterLabel]]:
         before, after = self.window_buffer, self.window_buffer + 1
         box = shapely.box(pixel.x - before, pixel.y - before, pixel.x + after, pixel.y + after)
         return LabeledWindow(
-            name=f"task_{task.task_id}_point_{index}",
+            name=self.window_name(task.task_id, index),
             st_geometry=STGeometry(pixel.projection, box, task.task_st_geometry.time_range),
             labels=[self._band(name, task.annotations[index].labels.get(name), _where(task, index)) for name in names],
         )

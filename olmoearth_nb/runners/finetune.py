@@ -38,6 +38,7 @@ from olmoearth_nb.runners.components import Components, check_once
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
+from olmoearth_nb.runners.label_report import LabelReport, make_label_report
 from olmoearth_nb.runners.measuring import measured_splits
 from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.plots import FineTunePlots
@@ -136,6 +137,17 @@ class OlmoEarthRunFineTuneRunner:
                 fix="Get one that was made with them, or unbundle it and put annotations of your own into the folder.",
             )
         return read_annotation_tasks(tasks, annotations, label_property=self.scratch.window_prep.label_property)
+
+    def label_report(self) -> LabelReport:
+        """What is doubtful about the labels, before imagery is paid for; works before windows are prepared and after.
+
+        Returns:
+            A table with a verdict a line; its ``map()`` shows where, its ``conflicts``, ``leaks`` and others what.
+
+        Raises:
+            InputFileError: If an annotation file is missing or no GeoJSON.
+        """
+        return make_label_report(self)
 
     @alone
     def prepare_labeled_windows(self, *, overwrite: bool = False) -> PrepareSummary:

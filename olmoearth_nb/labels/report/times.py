@@ -1,0 +1,258 @@
+"""When annotations are valid, and whether there can be imagery of that time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rslearn.config import LayerConfig
+from rslearn.config.dataset import SpaceMode
+
+from olmoearth_nb.labels.report.balance import are_classes
+from olmoearth_nb.labels.report.bounds import CONFOUNDED, EMPTY_TIME, FEWEST_FOR_TIMES
+from olmoearth_nb.labels.report.facts import LabelFacts
+from olmoearth_nb.labels.report.findings import LabelFinding, Verdict, named, plural
+from olmoearth_nb.legend import ClassLegend, RangeLegend
+
+__all__ = ["KNOWN_STARTS", "check_class_times", "check_imagery_times", "check_spans", "check_time_order"]
+
+Rows = npt.NDArray[np.bool_]
+Asked = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""Starts and ends that a layer asks its source for, seconds since 1970."""
+
+_SOURCES = "rslearn.data_sources."
+_LOCAL = _SOURCES + "local_files.LocalFiles"
+_DAY = 86_400.0
+_MONTH = timedelta(days=30)
+_S2, _S1, _L8 = datetime(2015, 6, 27, tzinfo=UTC), datetime(2014, 10, 3, tzinfo=UTC), datetime(2013, 3, 18, tzinfo=UTC)
+
+KNOWN_STARTS: Mapping[str, datetime] = {
+    f"{_SOURCES}planetary_computer.Sentinel2": _S2,
+    f"{_SOURCES}gcp_public_data.Sentinel2": _S2,
+    f"{_SOURCES}copernicus.Sentinel2": _S2,
+    f"{_SOURCES}aws_sentinel2_element84.Sentinel2": _S2,
+    f"{_SOURCES}planetary_computer.Sentinel1": datetime(2014, 10, 10, tzinfo=UTC),
+    f"{_SOURCES}copernicus.Sentinel1": _S1,
+    f"{_SOURCES}aws_sentinel1.Sentinel1": _S1,
+    f"{_SOURCES}planetary_computer.LandsatC2L2": datetime(1982, 8, 22, tzinfo=UTC),
+    f"{_SOURCES}aws_landsat.LandsatOliTirs": _L8,
+    f"{_SOURCES}usgs_landsat.LandsatOliTirs": _L8,
+}
+"""First images that there are: starts of collections in the Planetary Computer's catalogue, of missions elsewhere."""
+
+
+def check_time_order(facts: LabelFacts, *, now: datetime) -> LabelFinding:
+    """Times that can't be read, end before they start, or have not come yet.
+
+    Args:
+        facts: What is labelled.
+        now: Today.
+    """
+    wrong = [one for one in facts.refused if one.fault == "time"]
+    start, end = facts.task_seconds.T
+    future = start > now.timestamp()
+    partly = ~future & (end > now.timestamp())
+    there = facts.task_seconds[np.isfinite(facts.task_seconds).all(axis=1)]
+    span = f"From {_day(there[:, 0].min())} to {_day(there[:, 1].max())}." if len(there) else ""
+    parts = [f"{plural(len(wrong), 'task')}: {wrong[0].words}"] if wrong else []
+    parts += [f"{plural(int(future.sum()), 'task')} begin after today ({now:%Y-%m-%d})."] if future.any() else []
+    parts += [f"{plural(int(partly.sum()), 'task')} go on after today."] if partly.any() else []
+    rows = np.flatnonzero(future | partly | np.isin(facts.tasks["feature"], [one.feature for one in wrong]))
+    return LabelFinding(
+        code="time-order",
+        check="times",
+        verdict="bad" if wrong or future.any() else "look" if partly.any() else "good",
+        found=" ".join([*parts, span]),
+        advice="Correct oe_start_time and oe_end_time." * bool(parts),
+        numbers={"wrong": len(wrong), "future": int(future.sum()), "not_over": int(partly.sum())},
+        where=facts.tasks.iloc[rows].reset_index(drop=True) if len(rows) else None,
+    )
+
+
+def check_imagery_times(
+    facts: LabelFacts, layers: Mapping[str, LayerConfig], *, now: datetime
+) -> Iterator[LabelFinding]:
+    """Whether each layer's source has imagery of the tasks' times, and enough of it.
+
+    Args:
+        facts: What is labelled.
+        layers: Those of ``dataset.json``.
+        now: Today.
+    """
+    for name, layer in layers.items():
+        source = layer.data_source
+        if source is None:
+            continue
+        if source.class_path == _LOCAL:
+            yield LabelFinding(
+                code="time-imagery",
+                check=f"imagery of {name}",
+                verdict="good",
+                found="Local files: rslearn takes them whatever the time of a task.",
+                numbers={"layer": name},
+            )
+            continue
+        asked = _asked(facts, layer)
+        yield _outside_source(name, facts, asked, KNOWN_STARTS.get(source.class_path), now)
+        yield _too_short(name, facts, asked, layer)
+
+
+def _asked(facts: LabelFacts, layer: LayerConfig) -> Asked:
+    source = layer.data_source
+    start, end = facts.task_seconds.T
+    if source is not None and source.time_offset is not None:
+        start, end = start + source.time_offset.total_seconds(), end + source.time_offset.total_seconds()
+    if source is not None and source.duration is not None:
+        end = start + source.duration.total_seconds()
+    return start, end
+
+
+def _outside_source(name: str, facts: LabelFacts, asked: Asked, first: datetime | None, now: datetime) -> LabelFinding:
+    start, end = asked
+    begin, today = (first.timestamp() if first else -np.inf), now.timestamp()
+    outside, partly = (end < begin) | (start > today), (start < begin) | (end > today)
+    partly &= ~outside
+    parts = [f"{plural(int(outside.sum()), 'task')} ask for a time without imagery."] if outside.any() else []
+    parts += [f"{plural(int(partly.sum()), 'task')} ask for times that imagery covers in part."] if partly.any() else []
+    known = f"There is imagery since {first:%Y-%m-%d}" if first else "When its imagery begins is not known here"
+    verdict: Verdict = "bad" if outside.any() else "look" if partly.any() else "good"
+    return LabelFinding(
+        code="time-imagery",
+        check=f"imagery of {name}",
+        verdict=verdict,
+        found=" ".join([*parts, f"{known}; tasks ask for {_day(np.nanmin(start))} to {_day(np.nanmax(end))}."])
+        if np.isfinite(start).any()
+        else "No task has a time.",
+        advice="Correct the times, leave these tasks out, or take another source." * bool(parts),
+        numbers={"layer": name, "outside": int(outside.sum()), "partly": int(partly.sum())},
+        where=_tasks(facts, outside | partly),
+    )
+
+
+def _too_short(name: str, facts: LabelFacts, asked: Asked, layer: LayerConfig) -> LabelFinding:
+    source = layer.data_source
+    query = source.query_config if source is not None else None
+    days = (asked[1] - asked[0]) / _DAY
+    period = None if query is None else query.period_duration
+    if query is not None and period is None and query.space_mode == SpaceMode.PER_PERIOD_MOSAIC:
+        period = _MONTH  # as rslearn has it where the older mode says no period
+    if query is None or period is None:
+        short, none, wanted = days < EMPTY_TIME, np.zeros(len(days), dtype=bool), f"{EMPTY_TIME:g} day"
+    else:
+        periods = np.floor(days * _DAY / period.total_seconds() + 1e-9)
+        none, short = periods < max(query.min_matches, 1), periods < query.max_matches
+        wanted = f"{query.max_matches} × {period.total_seconds() / _DAY:g} days"
+    none &= np.isfinite(days)
+    short &= np.isfinite(days) & ~none
+    parts = [f"{plural(int(none.sum()), 'task')} get no imagery: their time has too few periods."] if none.any() else []
+    parts += [f"{plural(int(short.sum()), 'task')} get fewer images than others."] if short.any() else []
+    return LabelFinding(
+        code="time-span",
+        check=f"length of times for {name}",
+        verdict="bad" if none.any() else "look" if short.any() else "good",
+        found=" ".join([*parts, f"{_spans(days)} asked for, {wanted} wanted."]),
+        advice="Widen the times of the tasks, or give the layer a duration and time_offset." * bool(parts),
+        numbers={"layer": name, "none": int(none.sum()), "short": int(short.sum())},
+        where=_tasks(facts, none | short),
+    )
+
+
+def check_spans(facts: LabelFacts) -> LabelFinding:
+    """Whether all tasks have times of the same length.
+
+    Args:
+        facts: What is labelled.
+    """
+    days = (facts.task_seconds[:, 1] - facts.task_seconds[:, 0]) / _DAY
+    days = days[np.isfinite(days)]
+    # A month more or less is a calendar's, not an annotator's.
+    middle = float(np.median(days)) if len(days) else 0.0
+    uneven = bool(((days > 2 * max(middle, 1.0)) | (days < 0.5 * middle)).any())
+    return LabelFinding(
+        code="time-lengths",
+        check="lengths of times",
+        verdict="look" if uneven else "good",
+        found=f"{_spans(days)}.",
+        advice="Longer times have more images, which tells tasks apart: give all the same length." * bool(uneven),
+        numbers={"least_days": float(days.min(initial=np.inf)), "most_days": float(days.max(initial=-np.inf))},
+    )
+
+
+def check_class_times(
+    facts: LabelFacts, fields: Mapping[str, ClassLegend | RangeLegend | None]
+) -> Iterator[LabelFinding]:
+    """Whether classes were labelled at different times, so that a season could stand for a class.
+
+    Args:
+        facts: What is labelled.
+        fields: What the legend says of each label.
+    """
+    middle = facts.seconds.mean(axis=1)
+    for name in map(str, facts.values.columns):
+        column = facts.values[name].to_numpy()
+        there = np.isfinite(column) & np.isfinite(middle)
+        if not there.any() or not are_classes(column[there], fields.get(name)):
+            continue
+        quarters = pd.to_datetime(middle[there], unit="s").to_period("Q").astype(str)
+        table = pd.crosstab(column[there], np.asarray(quarters))
+        strength = cramers_v(table.to_numpy())
+        doubtful = int(there.sum()) >= FEWEST_FOR_TIMES and strength >= CONFOUNDED
+        field = fields.get(name)
+        only = [
+            f"{field.label_of(value) if isinstance(field, ClassLegend) else f'{float(value):g}'} in {row.idxmax()}"
+            for value, row in table.iterrows()
+            if (row > 0).sum() == 1 and table.shape[1] > 1
+        ]
+        yield LabelFinding(
+            code="time-classes",
+            check=f"times of the classes of {name}",
+            verdict="look" if doubtful else "good",
+            found=f"{plural(table.shape[1], 'quarter')} of a year; association with class {strength:.2f} (Cramér's V)."
+            + (f" Only once: {named(only)}." if only and doubtful else ""),
+            advice="A model may learn the season for the class: label every class in every season." * doubtful,
+            numbers={"label": name, "cramers_v": strength, "quarters": table.shape[1]},
+        )
+
+
+def cramers_v(table: npt.NDArray[Any]) -> float:
+    """How much two categories go together, 0 not at all and 1 wholly, corrected for small numbers.
+
+    Bergsma, A bias-correction for Cramér's V and Tschuprow's T (J. Korean Stat. Soc. 42, 2013).
+
+    Args:
+        table: Counts, (rows, columns).
+
+    Example:
+        >>> cramers_v(np.array([[50, 0], [0, 50]])) > 0.98, cramers_v(np.array([[25, 25], [25, 25]]))
+        (True, 0.0)
+    """
+    total = table.sum()
+    if total < 2 or min(table.shape) < 2:
+        return 0.0
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / total
+    rows, columns = table.shape
+    squared = ((table - expected) ** 2 / expected).sum() / total
+    squared = max(0.0, squared - (rows - 1) * (columns - 1) / (total - 1))
+    least = min(rows - (rows - 1) ** 2 / (total - 1), columns - (columns - 1) ** 2 / (total - 1)) - 1
+    return float(min(1.0, np.sqrt(squared / least))) if least > 0 else 0.0
+
+
+def _tasks(facts: LabelFacts, rows: Rows) -> gpd.GeoDataFrame | None:
+    return facts.tasks.iloc[np.flatnonzero(rows)].reset_index(drop=True) if rows.any() else None
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(float(seconds), tz=UTC):%Y-%m-%d}"
+
+
+def _spans(days: Sequence[float] | npt.NDArray[np.float64]) -> str:
+    known = np.asarray(days)[np.isfinite(days)]
+    if not len(known):
+        return "No times"
+    low, high = float(known.min()), float(known.max())
+    return f"{low:.4g} days" if high - low < 0.5 else f"{low:.4g} to {high:.4g} days"
