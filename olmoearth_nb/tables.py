@@ -27,9 +27,7 @@ def html_table(
     """
     tints = tints or {}
     head = "".join(f"<th {_CELL}>{html.escape(column)}</th>" for column in columns)
-    body = "".join(
-        "<tr>" + "".join(_cell(str(cell), tints.get(str(cell))) for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(_cell(str(cell), tints.get(str(cell))) for cell in row) + "</tr>" for row in rows)
     title = f'<caption style="text-align:left;font-weight:600">{html.escape(caption)}</caption>' if caption else ""
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 

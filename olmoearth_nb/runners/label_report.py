@@ -44,7 +44,7 @@ class LabelReport:
 
     Attributes:
         project: Name of the project.
-        findings: A line each, in the order of the workflow.
+        findings: A line each, worst first.
         facts: The annotations as they were read.
         windows: The windows with their splits, as planned or as the scratch has them; None if they can't be made.
         legend: The project's legend.
@@ -245,7 +245,7 @@ def make_label_report(runner: OlmoEarthRunFineTuneRunner, *, now: datetime | Non
         windows=windows,
         no_windows=problems[0] if problems and windows is None else "",
     )
-    findings = tuple(check_labels(facts, context))
+    findings = tuple(sorted(check_labels(facts, context), key=lambda one: VERDICTS.index(one.verdict)))
     return LabelReport(project=project.name, findings=findings, facts=facts, windows=windows, legend=legend)
 
 

@@ -117,7 +117,7 @@ def _area_words(facts: LabelFacts, there: npt.NDArray[np.bool_], column: Numbers
     if not areas.sum() > 0:
         return ""
     shares = pd.Series(areas).groupby(column).sum() / areas.sum()
-    return f" By area: {named([f'{titles[float(v)]} {percent(float(s))}' for v, s in shares.items()], most=12)}."  # type: ignore[arg-type]
+    return f" By area: {named([f'{titles[float(v)]} {percent(float(s))}' for v, s in shares.items()], most=12)}."
 
 
 # ---- measurements ------------------------------------------------------------------------------------------------
@@ -188,7 +188,9 @@ def _legend_finding(
         listed = named(f"{value:g}" for value in strange)
         parts.append(f"{plural(int(outside.sum()), 'annotation')} outside the legend: {listed}.")
     if lost.any():
-        parts.append(f"{plural(int(lost.sum()), 'annotation')} of {nodata:g}, which stands for no label (nodata_value).")
+        parts.append(
+            f"{plural(int(lost.sum()), 'annotation')} of {nodata:g}, which stands for no label (nodata_value)."
+        )
     advice = "Are they meant? Correct them, or add them to inference_results_config."
     if is_class:
         advice = "These are never learned: give nodata_value a value that no class has."

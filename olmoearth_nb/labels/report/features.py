@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import uuid
 from collections.abc import Sequence
@@ -15,13 +16,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import shapely
 from pydantic import TypeAdapter, ValidationError
-from shapely.errors import GEOSException
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.geojson import Time, load_features, normalise_lonlat
-from olmoearth_nb.globe import Shapes, shape_array
+from olmoearth_nb.globe import Shapes
 from olmoearth_nb.labels.shapes import polygonal_part
 
 __all__ = ["AnnotationRow", "Fault", "Refused", "TaskRow", "read_annotation_rows", "read_task_rows"]
@@ -240,14 +239,20 @@ def _labels(properties: dict[str, Any], name: str) -> dict[str, float | None]:
 
 def _shapes(raw: Sequence[Any], file: str) -> tuple[Shapes, dict[int, str], list[Refused]]:
     """A valid geometry of each feature or None; why some were repaired; and what is wrong with others."""
-    found: list[BaseGeometry | None] = []
-    refused = []
-    for index, one in enumerate(raw):
-        made = _made(one)
-        found.append(None if isinstance(made, str) else made)
-        if isinstance(made, str):
-            refused.append(Refused(file=file, feature=index, fault="geometry", words=made))
-    shapes = shape_array(found)  # type: ignore[arg-type]  # None is a missing geometry
+    geometries = [one.get("geometry") if isinstance(one, dict) else None for one in raw]
+    texts = np.array([json.dumps(one) if isinstance(one, dict) else None for one in geometries], dtype=object)
+    # All at once: a tenth of the time that making them one by one takes.
+    shapes = np.asarray(shapely.from_geojson(texts, on_invalid="ignore"), dtype=object)
+    shapes[shapely.is_empty(shapes)] = None
+    refused = [
+        Refused(
+            file=file,
+            feature=index,
+            fault="geometry",
+            words="Its geometry can't be made, or is empty." if geometries[index] else "It has no geometry.",
+        )
+        for index in np.flatnonzero(shapely.is_missing(shapes)).tolist()
+    ]
     bounds = shapely.bounds(shapes)
     inside = (np.abs(bounds[:, [0, 2]]) <= 180).all(axis=1) & (np.abs(bounds[:, [1, 3]]) <= 90).all(axis=1)
     odd = ~(inside & (bounds[:, 2] - bounds[:, 0] <= 180)) & ~shapely.is_missing(shapes)
@@ -258,16 +263,6 @@ def _shapes(raw: Sequence[Any], file: str) -> tuple[Shapes, dict[int, str], list
             shapes[index] = None
             refused.append(Refused(file=file, feature=index, fault="geometry", words=error.what))
     return shapes, _repair(shapes, file, refused), refused
-
-
-def _made(raw: Any) -> BaseGeometry | str:
-    geometry = raw.get("geometry") if isinstance(raw, dict) else None
-    if not geometry:
-        return "It has no geometry."
-    try:
-        return shape(geometry)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, GEOSException):
-        return "Its geometry can't be made."
 
 
 def _repair(shapes: Shapes, file: str, refused: list[Refused]) -> dict[int, str]:

@@ -81,7 +81,7 @@ def percent(share: float) -> str:
         >>> percent(0.001), percent(0.25)
         ('0.1%', '25%')
     """
-    return f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.3g}%"
+    return f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.2g}%"
 
 
 def named(names: Iterable[object], *, most: int = 5) -> str:

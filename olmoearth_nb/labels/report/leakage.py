@@ -107,7 +107,7 @@ def _within(known: Numbers, asked: Numbers, metres: float) -> npt.NDArray[np.boo
     """Which known places are so near to any of those asked about."""
     reach = 2 * np.sin(min(metres / EARTH_METRES / 2, np.pi / 2))
     chords, _ = cKDTree(asked).query(known, distance_upper_bound=reach)
-    return np.isfinite(chords)
+    return np.asarray(np.isfinite(chords))
 
 
 def _nearest_there(

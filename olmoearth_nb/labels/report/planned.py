@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -159,7 +158,7 @@ def _around_points(tasks: Sequence[AnnotationTask], preparer: Any, splitter: Any
     for (task, index), place, projection, (x, y) in zip(owners, places, projections, pixels, strict=True):
         column, row = math.floor(x), math.floor(y)
         bounds = (column - before, row - before, column + after, row + after)
-        name = preparer.window_name(cast(uuid.UUID, task.task_id), index, *place)
+        name = preparer.window_name(task.task_id, index, *place)
         labels = task.annotations[index].labels.items()
         values = [(key, float(one), 1) for key, one in labels if one is not None and one != nodata]
         split = splitter.choose_split_for_window(_Outline(name, projection, bounds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import geopandas as gpd
 import numpy as np
@@ -12,6 +12,7 @@ import shapely
 
 from olmoearth_nb.labels.report.bounds import EMPTY_TASKS
 from olmoearth_nb.labels.report.facts import LabelFacts
+from olmoearth_nb.labels.report.features import Refused
 from olmoearth_nb.labels.report.findings import LabelFinding, named, percent, plural
 
 __all__ = ["check_fit", "check_readable", "check_shapes"]
@@ -38,7 +39,7 @@ def check_readable(facts: LabelFacts) -> Iterator[LabelFinding]:
         if others
         else "Every feature can be read.",
         advice="Window preparation refuses the file: correct or remove them." * bool(others),
-        numbers=dict(kinds),
+        numbers={str(fault): count for fault, count in kinds.items()},
         where=_refused_frame(others),
     )
     values = facts.values.isna().sum()
@@ -58,12 +59,12 @@ def check_readable(facts: LabelFacts) -> Iterator[LabelFinding]:
     )
 
 
-def _refused_frame(refused: list[object] | tuple[object, ...]) -> gpd.GeoDataFrame | None:
+def _refused_frame(refused: Sequence[Refused]) -> gpd.GeoDataFrame | None:
     if not refused:
         return None
     names = ("file", "feature", "fault", "words")
     data = {name: [getattr(one, name) for one in refused] for name in names}
-    return gpd.GeoDataFrame(data, geometry=[getattr(one, "shape", None) for one in refused], crs=4326)
+    return gpd.GeoDataFrame(data, geometry=gpd.GeoSeries([one.shape for one in refused], crs=4326), crs=4326)
 
 
 def check_fit(facts: LabelFacts) -> Iterator[LabelFinding]:
@@ -81,7 +82,7 @@ def check_fit(facts: LabelFacts) -> Iterator[LabelFinding]:
         verdict="bad" if share > EMPTY_TASKS else "look" if len(empty) else "good",
         found=f"{len(empty):,} of {plural(len(facts.tasks), 'task')} ({percent(share)}) have no annotation."
         if len(empty)
-        else f"All {plural(len(facts.tasks), 'task')} have annotations.",
+        else f"Each task has annotations ({plural(len(facts.tasks), 'task')}).",
         advice="They give no windows. If nothing is there to be found, label that as a class." * bool(len(empty)),
         numbers={"tasks": len(facts.tasks), "empty": len(empty)},
         where=facts.tasks.iloc[empty].reset_index(drop=True) if len(empty) else None,
@@ -92,7 +93,7 @@ def check_fit(facts: LabelFacts) -> Iterator[LabelFinding]:
         code="unknown-tasks",
         check="annotations without task",
         verdict="bad" if len(lost) else "good",
-        found=f"{plural(len(lost), 'annotation')} of {plural(ids, 'task')} that the file of tasks lacks: they are left out."
+        found=f"{plural(len(lost), 'annotation')} of {plural(ids, 'task')} that are not in the file: they are left out."
         if len(lost)
         else "Each annotation has its task.",
         advice="Export tasks and annotations together." * bool(len(lost)),

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from rslearn.config import LayerConfig
-from rslearn.config.dataset import SpaceMode
+from rslearn.config.dataset import DataSourceConfig, QueryConfig, SpaceMode
 
 from olmoearth_nb.labels.report.balance import are_classes
 from olmoearth_nb.labels.report.bounds import CONFOUNDED, EMPTY_TIME, FEWEST_FOR_TIMES
 from olmoearth_nb.labels.report.facts import LabelFacts
-from olmoearth_nb.labels.report.findings import LabelFinding, Verdict, named, plural
+from olmoearth_nb.labels.report.findings import LabelFinding, named, plural
 from olmoearth_nb.legend import ClassLegend, RangeLegend
 
 __all__ = ["KNOWN_STARTS", "check_class_times", "check_imagery_times", "check_spans", "check_time_order"]
@@ -28,6 +28,7 @@ Asked = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 _SOURCES = "rslearn.data_sources."
 _LOCAL = _SOURCES + "local_files.LocalFiles"
 _DAY = 86_400.0
+_MOST_LAYERS = 4
 _MONTH = timedelta(days=30)
 _S2, _S1, _L8 = datetime(2015, 6, 27, tzinfo=UTC), datetime(2014, 10, 3, tzinfo=UTC), datetime(2013, 3, 18, tzinfo=UTC)
 
@@ -77,89 +78,106 @@ def check_time_order(facts: LabelFacts, *, now: datetime) -> LabelFinding:
 def check_imagery_times(
     facts: LabelFacts, layers: Mapping[str, LayerConfig], *, now: datetime
 ) -> Iterator[LabelFinding]:
-    """Whether each layer's source has imagery of the tasks' times, and enough of it.
+    """Whether the layers' sources have imagery of the tasks' times, and enough of it.
 
     Args:
         facts: What is labelled.
         layers: Those of ``dataset.json``.
         now: Today.
     """
-    for name, layer in layers.items():
-        source = layer.data_source
-        if source is None:
-            continue
-        if source.class_path == _LOCAL:
-            yield LabelFinding(
-                code="time-imagery",
-                check=f"imagery of {name}",
-                verdict="good",
-                found="Local files: rslearn takes them whatever the time of a task.",
-                numbers={"layer": name},
-            )
-            continue
-        asked = _asked(facts, layer)
-        yield _outside_source(name, facts, asked, KNOWN_STARTS.get(source.class_path), now)
-        yield _too_short(name, facts, asked, layer)
+    sources = {name: layer.data_source for name, layer in layers.items() if layer.data_source is not None}
+    local = [name for name, source in sources.items() if source.class_path == _LOCAL]
+    dated = {name: source for name, source in sources.items() if source.class_path != _LOCAL}
+    if local and not dated:
+        yield LabelFinding(
+            code="time-imagery",
+            check="imagery of the times",
+            verdict="good",
+            found=f"{named(local)}: rslearn takes local files whatever the time of a task.",
+        )
+    if dated and np.isfinite(facts.task_seconds).all(axis=1).any():
+        asked = {name: _asked(facts, source) for name, source in dated.items()}
+        yield _outside_sources(facts, asked, dated, now)
+        yield _too_short(facts, asked, dated)
 
 
-def _asked(facts: LabelFacts, layer: LayerConfig) -> Asked:
-    source = layer.data_source
+def _asked(facts: LabelFacts, source: DataSourceConfig) -> Asked:
     start, end = facts.task_seconds.T
-    if source is not None and source.time_offset is not None:
+    if source.time_offset is not None:
         start, end = start + source.time_offset.total_seconds(), end + source.time_offset.total_seconds()
-    if source is not None and source.duration is not None:
+    if source.duration is not None:
         end = start + source.duration.total_seconds()
     return start, end
 
 
-def _outside_source(name: str, facts: LabelFacts, asked: Asked, first: datetime | None, now: datetime) -> LabelFinding:
-    start, end = asked
-    begin, today = (first.timestamp() if first else -np.inf), now.timestamp()
-    outside, partly = (end < begin) | (start > today), (start < begin) | (end > today)
-    partly &= ~outside
-    parts = [f"{plural(int(outside.sum()), 'task')} ask for a time without imagery."] if outside.any() else []
-    parts += [f"{plural(int(partly.sum()), 'task')} ask for times that imagery covers in part."] if partly.any() else []
-    known = f"There is imagery since {first:%Y-%m-%d}" if first else "When its imagery begins is not known here"
-    verdict: Verdict = "bad" if outside.any() else "look" if partly.any() else "good"
+def _outside_sources(
+    facts: LabelFacts, asked: Mapping[str, Asked], sources: Mapping[str, DataSourceConfig], now: datetime
+) -> LabelFinding:
+    parts, numbers, rows = [], {}, np.zeros(len(facts.tasks), dtype=bool)
+    for name, (start, end) in asked.items():
+        first = KNOWN_STARTS.get(sources[name].class_path)
+        begin, today = (first.timestamp() if first else -np.inf), now.timestamp()
+        outside, partly = (end < begin) | (start > today), (start < begin) | (end > today)
+        partly &= ~outside
+        rows |= outside | partly
+        numbers[name] = {
+            "since": None if first is None else f"{first:%Y-%m-%d}",
+            "outside": int(outside.sum()),
+            "partly": int(partly.sum()),
+        }
+        if (outside | partly).any():
+            since = f", which begins {first:%Y-%m-%d}" if first else ""
+            parts.append(f"{name}{since}: {int(outside.sum()):,} tasks outside, {int(partly.sum()):,} in part.")
+    starts, ends = (np.concatenate([one[side] for one in asked.values()]) for side in (0, 1))
+    span = f"Tasks ask for {_day(np.nanmin(starts))} to {_day(np.nanmax(ends))}."
+    known = sorted({one["since"] for one in numbers.values() if one["since"]})
+    begins = f"The imagery begins {named(known)}." if known else "When the imagery begins is not known here."
     return LabelFinding(
         code="time-imagery",
-        check=f"imagery of {name}",
-        verdict=verdict,
-        found=" ".join([*parts, f"{known}; tasks ask for {_day(np.nanmin(start))} to {_day(np.nanmax(end))}."])
-        if np.isfinite(start).any()
-        else "No task has a time.",
+        check="imagery of the times",
+        verdict="bad" if any(one["outside"] for one in numbers.values()) else "look" if parts else "good",
+        found=" ".join([*parts[:_MOST_LAYERS], span, begins]),
         advice="Correct the times, leave these tasks out, or take another source." * bool(parts),
-        numbers={"layer": name, "outside": int(outside.sum()), "partly": int(partly.sum())},
-        where=_tasks(facts, outside | partly),
+        numbers=numbers,
+        where=_tasks(facts, rows),
     )
 
 
-def _too_short(name: str, facts: LabelFacts, asked: Asked, layer: LayerConfig) -> LabelFinding:
-    source = layer.data_source
-    query = source.query_config if source is not None else None
-    days = (asked[1] - asked[0]) / _DAY
-    period = None if query is None else query.period_duration
-    if query is not None and period is None and query.space_mode == SpaceMode.PER_PERIOD_MOSAIC:
-        period = _MONTH  # as rslearn has it where the older mode says no period
-    if query is None or period is None:
-        short, none, wanted = days < EMPTY_TIME, np.zeros(len(days), dtype=bool), f"{EMPTY_TIME:g} day"
-    else:
-        periods = np.floor(days * _DAY / period.total_seconds() + 1e-9)
-        none, short = periods < max(query.min_matches, 1), periods < query.max_matches
-        wanted = f"{query.max_matches} × {period.total_seconds() / _DAY:g} days"
-    none &= np.isfinite(days)
-    short &= np.isfinite(days) & ~none
-    parts = [f"{plural(int(none.sum()), 'task')} get no imagery: their time has too few periods."] if none.any() else []
-    parts += [f"{plural(int(short.sum()), 'task')} get fewer images than others."] if short.any() else []
+def _too_short(facts: LabelFacts, asked: Mapping[str, Asked], sources: Mapping[str, DataSourceConfig]) -> LabelFinding:
+    parts, numbers, rows = [], {}, np.zeros(len(facts.tasks), dtype=bool)
+    for name, (start, end) in asked.items():
+        none, short, wanted = _images(end - start, sources[name].query_config)
+        rows |= none | short
+        numbers[name] = {"none": int(none.sum()), "fewer": int(short.sum())}
+        if (none | short).any():
+            days = _spans((end - start) / _DAY)
+            parts.append(
+                f"{name} wants {wanted} and is asked for {days}: {int(none.sum()):,} tasks get no imagery, "
+                f"{int(short.sum()):,} fewer images."
+            )
     return LabelFinding(
         code="time-span",
-        check=f"length of times for {name}",
-        verdict="bad" if none.any() else "look" if short.any() else "good",
-        found=" ".join([*parts, f"{_spans(days)} asked for, {wanted} wanted."]),
+        check="times long enough",
+        verdict="bad" if any(one["none"] for one in numbers.values()) else "look" if parts else "good",
+        found=" ".join(parts[:_MOST_LAYERS]) or f"Each of {plural(len(asked), 'layer')} gets the images it asks for.",
         advice="Widen the times of the tasks, or give the layer a duration and time_offset." * bool(parts),
-        numbers={"layer": name, "none": int(none.sum()), "short": int(short.sum())},
-        where=_tasks(facts, none | short),
+        numbers=numbers,
+        where=_tasks(facts, rows),
     )
+
+
+def _images(seconds: npt.NDArray[np.float64], query: QueryConfig) -> tuple[Rows, Rows, str]:
+    """Which times give no image at all, which fewer than wanted, and how much is wanted."""
+    period = query.period_duration
+    if period is None and query.space_mode == SpaceMode.PER_PERIOD_MOSAIC:
+        period = _MONTH  # as rslearn has it where the older mode says no period
+    if period is None:
+        return np.zeros(len(seconds), dtype=bool), seconds < EMPTY_TIME * _DAY, _length(EMPTY_TIME)
+    # A millionth, so that whole periods stay whole in floating point.
+    periods = np.floor(seconds / period.total_seconds() + 1e-6)
+    none = periods < max(query.min_matches, 1)
+    fewer = (periods < query.max_matches) & ~none
+    return none, fewer, f"{query.max_matches} × {_length(period.total_seconds() / _DAY)}"
 
 
 def check_spans(facts: LabelFacts) -> LabelFinding:
@@ -204,8 +222,8 @@ def check_class_times(
         doubtful = int(there.sum()) >= FEWEST_FOR_TIMES and strength >= CONFOUNDED
         field = fields.get(name)
         only = [
-            f"{field.label_of(value) if isinstance(field, ClassLegend) else f'{float(value):g}'} in {row.idxmax()}"
-            for value, row in table.iterrows()
+            f"{field.label_of(value) if isinstance(field, ClassLegend) else f'{value:g}'} in {row.idxmax()}"
+            for value, (_, row) in zip(table.index.to_numpy(dtype=float).tolist(), table.iterrows(), strict=True)
             if (row > 0).sum() == 1 and table.shape[1] > 1
         ]
         yield LabelFinding(
@@ -255,4 +273,8 @@ def _spans(days: Sequence[float] | npt.NDArray[np.float64]) -> str:
     if not len(known):
         return "No times"
     low, high = float(known.min()), float(known.max())
-    return f"{low:.4g} days" if high - low < 0.5 else f"{low:.4g} to {high:.4g} days"
+    return _length(low) if high - low < 0.5 else f"{low:.4g} to {_length(high)}"
+
+
+def _length(days: float) -> str:
+    return f"{days:.4g} {'day' if days == 1 else 'days'}" if days >= 1 or days == 0 else f"{days * 24:.2g} hours"
