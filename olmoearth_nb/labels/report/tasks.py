@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from olmoearth_nb.globe import shape_array
 from olmoearth_nb.labels.report.bounds import EMPTY_TASKS
 from olmoearth_nb.labels.report.facts import LabelFacts
 from olmoearth_nb.labels.report.features import Refused
@@ -64,7 +65,7 @@ def _refused_frame(refused: Sequence[Refused]) -> gpd.GeoDataFrame | None:
         return None
     names = ("file", "feature", "fault", "words")
     data = {name: [getattr(one, name) for one in refused] for name in names}
-    return gpd.GeoDataFrame(data, geometry=gpd.GeoSeries([one.shape for one in refused], crs=4326), crs=4326)
+    return gpd.GeoDataFrame(data, geometry=shape_array([one.shape or shapely.Point() for one in refused]), crs=4326)
 
 
 def check_fit(facts: LabelFacts) -> Iterator[LabelFinding]:
