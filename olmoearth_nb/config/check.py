@@ -25,6 +25,7 @@ from olmoearth_nb.config.requirements import check_requirements
 from olmoearth_nb.config.roles import role_for
 from olmoearth_nb.config.runconfig import SECTION_STEPS, RunConfig, read_run_config
 from olmoearth_nb.config.schema import DataType
+from olmoearth_nb.config.single_file.check import check_single
 from olmoearth_nb.errors import ConfigError
 from olmoearth_nb.types import StepName
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["check_project"]
 
 _ReadT = TypeVar("_ReadT")
-
-_NEWER_NAME = "olmoearth_config.yaml"
 
 _OBJECT_STEPS: Mapping[str, frozenset[StepName]] = {
     "postprocessing_strategies.process_window": frozenset({StepName.POSTPROCESS}),
@@ -55,12 +54,16 @@ def check_project(project: Project, steps: frozenset[StepName], *, model: bool) 
         steps: The steps that are of interest; what concerns others only is left out.
         model: Whether to import the classes that ``model.yaml`` names, which takes seconds.
     """
-    checks = _Checks(project, steps)
-    checks.run_config()
-    checks.dataset()
-    checks.model(classes=model)
-    checks.data_files()
-    wanted = [problem for problem in checks.problems if not problem.steps.isdisjoint(steps)]
+    single = check_single(project)
+    problems = single.problems
+    if single.is_right:
+        checks = _Checks(project, steps)
+        checks.run_config()
+        checks.dataset()
+        checks.model(classes=model)
+        checks.data_files()
+        problems = [*problems, *(single.at_origin(problem) for problem in checks.problems)]
+    wanted = [problem for problem in problems if not problem.steps.isdisjoint(steps)]
     return tuple(sorted(_merged(wanted), key=lambda problem: problem.severity != "error"))
 
 
@@ -82,11 +85,8 @@ class _Checks:
             # Line and column stand behind the path.
             key = (error.where or "").removeprefix(str(path)).lstrip(", ")
             found = f"{error.what} Found {error.found}." if error.found else error.what
-            fix = error.fix
-            if not path.exists() and (path.parent / _NEWER_NAME).exists():
-                fix = f"The project has the newer {_NEWER_NAME} instead, which is not read yet."
             self.problems.append(
-                Problem(file=path.name, key=key, found=found, expected=error.expected, fix=fix, steps=steps)
+                Problem(file=path.name, key=key, found=found, expected=error.expected, fix=error.fix, steps=steps)
             )
             return None
 

@@ -15,6 +15,8 @@ from olmoearth_nb.config.model_yaml import MODEL_CONFIG_NAME
 from olmoearth_nb.config.report import ALL_STEPS, CheckReport, config_error, did_you_mean, one_of
 from olmoearth_nb.config.runconfig import RunConfig, read_run_config
 from olmoearth_nb.config.schema import RUN_CONFIG_NAME
+from olmoearth_nb.config.single_file.schema import SINGLE_CONFIG_NAME
+from olmoearth_nb.config.single_file.written import converted_folder
 from olmoearth_nb.errors import ProjectError, UsageError
 from olmoearth_nb.files import absolute_path, shown_path
 from olmoearth_nb.legend import Legend
@@ -58,7 +60,8 @@ class Project:
             raise ProjectError(
                 "The project is a file." if self.path.exists() else "The project folder is missing.",
                 where=str(self.path),
-                expected=f"a folder with {DATASET_CONFIG_NAME}, {MODEL_CONFIG_NAME} and {RUN_CONFIG_NAME}, or a bundle",
+                expected=f"a folder with {DATASET_CONFIG_NAME}, {MODEL_CONFIG_NAME} and {RUN_CONFIG_NAME}, or with "
+                f"{SINGLE_CONFIG_NAME}, or a bundle",
             )
 
     @property
@@ -77,19 +80,37 @@ class Project:
         return self.path, self.path.parent
 
     @property
+    def single_config_path(self) -> Path | None:
+        """``olmoearth_config.yaml``, if the project is configured by it: none of the three other files is there."""
+        others = (RUN_CONFIG_NAME, DATASET_CONFIG_NAME, MODEL_CONFIG_NAME)
+        path = self.path / SINGLE_CONFIG_NAME
+        return path if path.is_file() and not any((self.path / name).exists() for name in others) else None
+
+    @property
+    def config_folder(self) -> Path:
+        """Where the three configuration files are: the project, or the cache if it has ``olmoearth_config.yaml``.
+
+        Raises:
+            ConfigError: If ``olmoearth_config.yaml`` is wrong; names every key.
+            StorageError: If the cache can't be written.
+        """
+        single = self.single_config_path
+        return self.path if single is None else converted_folder(single)
+
+    @property
     def run_config_path(self) -> Path:
         """``olmoearth_run.yaml``, whether it is there or not."""
-        return self.path / RUN_CONFIG_NAME
+        return self.config_folder / RUN_CONFIG_NAME
 
     @property
     def dataset_config_path(self) -> Path:
         """``dataset.json``, whether it is there or not."""
-        return self.path / DATASET_CONFIG_NAME
+        return self.config_folder / DATASET_CONFIG_NAME
 
     @property
     def model_config_path(self) -> Path:
         """``model.yaml``, whether it is there or not."""
-        return self.path / MODEL_CONFIG_NAME
+        return self.config_folder / MODEL_CONFIG_NAME
 
     @property
     def annotation_paths(self) -> tuple[Path, Path]:
@@ -206,10 +227,15 @@ class Project:
 
     def _rows(self) -> list[tuple[str, str, str]]:
         tasks, annotations = self.annotation_paths
+        configuration = [
+            (self.path / RUN_CONFIG_NAME, "partitions, windows, postprocessing, legend"),
+            (self.path / DATASET_CONFIG_NAME, "layers and data sources"),
+            (self.path / MODEL_CONFIG_NAME, "model"),
+        ]
+        if self.single_config_path is not None:
+            configuration = [(self.single_config_path, "the whole configuration")]
         single = [
-            (self.run_config_path, "partitions, windows, postprocessing, legend"),
-            (self.dataset_config_path, "layers and data sources"),
-            (self.model_config_path, "model"),
+            *configuration,
             (self.path / "checkpoint.ckpt", "weights"),
             (tasks, "annotation tasks"),
             (annotations, "annotations"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from olmoearth_nb.config import ObjectSpec, PartitionStrategies, Project, build_object, role_for
 from olmoearth_nb.config.requirements import REQUIREMENTS_NAME, requirement_files, shown_file
+from olmoearth_nb.config.single_file.schema import SINGLE_CONFIG_NAME
 from olmoearth_nb.errors import InputFileError
 from olmoearth_nb.files import hash_json, read_json, write_json
 from olmoearth_nb.runners.base import file_hash
@@ -123,7 +124,7 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
     inputs = [file_hash(path) if path.is_file() else None for path in files]
     if _noted(note) == inputs:
         return ()
-    names = {shown_file(path, project.path) for path in files}
+    names = {SINGLE_CONFIG_NAME, *(shown_file(path, project.path) for path in files)}
     report = project.check()
     report = replace(report, problems=tuple(problem for problem in report.problems if problem.file in names))
     report.raise_for(*steps)
