@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from olmoearth_nb.bundles import bundle_project, unbundle, verify_bundle
     from olmoearth_nb.config import Project
+    from olmoearth_nb.config.single_file import convert_project
     from olmoearth_nb.errors import OlmoEarthError
     from olmoearth_nb.labels.annotations import make_annotations
     from olmoearth_nb.legend import Legend
@@ -35,6 +36,7 @@ _HOMES = {
     "WindowTrace": "olmoearth_nb.runners.window_trace",
     "bundle_project": "olmoearth_nb.bundles",
     "compare": "olmoearth_nb.traces.compare",
+    "convert_project": "olmoearth_nb.config.single_file",
     "draw_request": "olmoearth_nb.maps.widgets.drawer",
     "make_annotations": "olmoearth_nb.labels.annotations",
     "migrate_windows": "olmoearth_nb.store.migrate",
@@ -54,6 +56,7 @@ __all__ = [
     "__version__",
     "bundle_project",
     "compare",
+    "convert_project",
     "draw_request",
     "make_annotations",
     "migrate_windows",

@@ -16,6 +16,7 @@ from typing import Any
 from olmoearth_nb import __version__
 from olmoearth_nb.cli.arguments import Command, output_arguments, project_arguments, request_arguments
 from olmoearth_nb.cli.bundle import add_bundle
+from olmoearth_nb.cli.convert import add_convert
 from olmoearth_nb.cli.guide import add_guide
 from olmoearth_nb.cli.label_report import add_label_report
 from olmoearth_nb.cli.labels import add_annotations
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     add_check(command)
+    add_convert(command)
     add_annotations(command)
     add_label_report(command)
     add_steps(command)

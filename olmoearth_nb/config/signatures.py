@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,14 +58,27 @@ def _constructors(target: type) -> list[Callable[..., Any]]:
 def _constructor_through_bases(target: type) -> Parameters:
     types: dict[str, object] = {}
     required: frozenset[str] = frozenset()
+    passed: frozenset[str] = frozenset()
     constructors = _constructors(target)
     for constructor in constructors:
         read = _read(constructor, _hints(constructor), bound=False)
-        required |= {name for name in read.required if name not in types}
-        types = {**read.types, **types}
+        required |= {name for name in read.required if name not in types} - passed
+        types = {**{name: kind for name, kind in read.types.items() if name not in passed}, **types}
+        passed |= _passed_on(constructor)
         if not read.open:
             return Parameters(types, required, open=False)
     return Parameters(types, required, open=bool(constructors))
+
+
+def _passed_on(constructor: Callable[..., Any]) -> frozenset[str]:
+    """Names of arguments that a constructor gives to the next one itself, so that nobody else can."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(constructor)))
+    except (OSError, TypeError, SyntaxError):
+        return frozenset()  # no source
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    onwards = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "__init__"]
+    return frozenset(keyword.arg for call in onwards for keyword in call.keywords if keyword.arg is not None)
 
 
 def _read(target: Callable[..., Any], hints: Mapping[str, object], *, bound: bool) -> Parameters:

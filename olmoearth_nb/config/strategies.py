@@ -44,6 +44,7 @@ class PartitionSettings:
         # Before what it says is read: a change in between is noticed when the file is written.
         self.file = KeptFile.read(project.run_config_path)
         self._bundle = project.bundle
+        self._single = project.single_config_path
         section = project.run_config.require("partition_strategies", step="of planning")
         self._specs: dict[PartitionStage, ObjectSpec] = {stage: getattr(section, key) for stage, key in _KEYS.items()}
         self.configured: dict[PartitionStage, StageChoice] = {
@@ -105,7 +106,8 @@ class PartitionSettings:
             choices: One for each stage.
 
         Raises:
-            UsageError: If the file has changed since it was read, or is in a bundle.
+            UsageError: If the file has changed since it was read, is in a bundle, or is made
+                of ``olmoearth_config.yaml``.
             ConfigError: If it is written in a way that can't be changed at one place only.
             StorageError: If it can't be written.
         """
@@ -114,6 +116,12 @@ class PartitionSettings:
                 "A bundle is not edited.",
                 where=str(self._bundle),
                 fix="Unbundle it, and take the folder as the project.",
+        if self._single is not None:
+            raise UsageError(
+                "The project is configured by this file, which is not changed here.",
+                where=str(self._single),
+                fix="Change prediction_requests.partitioners there by hand, or go on with three files: "
+                "olmoearth-nb convert PROJECT PROJECT.",
             )
         self.file.write(self._text(choices))
 

@@ -18,6 +18,7 @@ from olmoearth_nb.errors import ConfigError, ModelError
 from olmoearth_nb.model.checkpoints import load_weights, read_checkpoint
 from olmoearth_nb.model.devices import autocast, choose_device, choose_precision
 from olmoearth_nb.model.encoders import offline_encoders, uses_olmoearth, with_random_encoders
+from olmoearth_nb.model.fields_writer import FieldsWriter
 from olmoearth_nb.model.instantiate import component_class, instantiate
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.template import read_model_config, template_variables
@@ -203,12 +204,13 @@ def _writer(config: Mapping[str, Any], variables: Mapping[str, str], task: Task,
         section = {"writer": {"class_path": entry["class_path"], "init_args": arguments}}
         built = instantiate(section, {"writer": RslearnWriter}, where=f"{where}: trainer.callbacks")
         writer: RslearnWriter = built.writer
-        if isinstance(task, MultiTask) and (not writer.selector or writer.selector[0] not in task.tasks):
+        wanted = writer.fields if isinstance(writer, FieldsWriter) else writer.selector[:1]
+        if isinstance(task, MultiTask) and (not wanted or not set(wanted) <= set(task.tasks)):
             raise ConfigError(
                 "The writer does not select one of the tasks.",
                 where=f"{where}: trainer.callbacks: RslearnWriter.selector",
                 expected=f"a list with one of {', '.join(task.tasks)}",
-                found=repr(writer.selector),
+                found=repr(list(wanted)),
             )
         return writer
     selector = None

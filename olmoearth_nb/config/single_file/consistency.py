@@ -98,7 +98,9 @@ def _task(key: str, task: Task, field_type: str, output: Output, places: Places)
         return
     kind, is_raster = _KINDS.get(task.name, ("regression", output.is_raster))
     if kind != field_type or is_raster != output.is_raster:
-        found = f"It is a task of {task.name}, and data.output has the field as {field_type} of {output.data_type} data."
+        found = (
+            f"It is a task of {task.name}, and data.output has the field as {field_type} of {output.data_type} data."
+        )
         yield places.problem(join(key, "name"), found, fix="Change one of them.")
     elif (task.decoder.name == "pooling") == output.is_raster:
         yield places.problem(

@@ -96,8 +96,8 @@ class Framed(Part):
     lookbehind_offset_days: int | None = Field(default=None, ge=0)
     lookahead_observation: Observation | None = None
     lookahead_offset_days: int | None = Field(default=None, ge=0)
-    lookbehind_observations: list[Apart] = []
-    lookahead_observations: list[Apart] = []
+    lookbehind_observations: list[Apart] = Field(default_factory=list)
+    lookahead_observations: list[Apart] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _something(self) -> Framed:

@@ -183,7 +183,7 @@ class DefaultPreprocessing(Part):
 
     input_size: int = Field(ge=1)
     input_mode: Literal["all_tiles"] | None = None
-    transforms: list[Transform] = []
+    transforms: list[Transform] = Field(default_factory=list)
 
 
 class SplitPreprocessing(Part):

@@ -33,9 +33,7 @@ MODALITIES = {
         "uint16",
     ),
     "sentinel1_rtc": ModalityFacts("sentinel1", ("vv", "vh"), "float32"),
-    "landsat": ModalityFacts(
-        "landsat", ("B8", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9", "B10", "B11"), "uint16"
-    ),
+    "landsat": ModalityFacts("landsat", ("B8", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9", "B10", "B11"), "uint16"),
 }
 """By the key in ``data.modalities``."""
 
@@ -85,7 +83,9 @@ def item_groups(facts: ModalityFacts, frames: list[Frame]) -> list[str]:
         frames: Its time ranges.
     """
     return [
-        f"{facts.name}{frame.suffix}" + (f".{index}" if index else "") for frame in frames for index in range(frame.count)
+        f"{facts.name}{frame.suffix}" + (f".{index}" if index else "")
+        for frame in frames
+        for index in range(frame.count)
     ]
 
 

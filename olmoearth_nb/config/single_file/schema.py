@@ -60,7 +60,9 @@ class SingleConfig(Part):
         """Whether it has what olmoearth-runner 0.1.14 can't read: lists of fields or of observations."""
         fields = self.data.output.fields.values() if self.data.output else ()
         temporality = self.data.temporality
-        return any(one.name for one in fields) or (isinstance(temporality, Framed) and bool(temporality.all_observations))
+        return any(one.name for one in fields) or (
+            isinstance(temporality, Framed) and bool(temporality.all_observations)
+        )
 
 
 @dataclass(frozen=True)

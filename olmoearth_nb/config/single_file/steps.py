@@ -162,7 +162,7 @@ class Postprocessors(Part):
     window: Postprocessor = Noop()
     partition: Postprocessor | None = None
     request: Postprocessor | None = None
-    additional_steps: list[dict[str, object]] = []
+    additional_steps: list[dict[str, object]] = Field(default_factory=list)
 
 
 class PredictionRequests(Part):

@@ -121,9 +121,7 @@ def _window_prep(prep: LabeledDataPrep, config: SingleConfig) -> dict[str, Any]:
     return {
         "sampler": _component(f"samplers.{_SAMPLERS[sampler.name]}", sampler.model_dump(include={"n"})),
         "labeled_window_preparer": _preparer(prep.window_preparer, config),
-        "data_splitter": _component(
-            f"data_splitters.{_SPLITTERS[splitter.name]}", splitter.model_dump(include=fields)
-        ),
+        "data_splitter": _component(f"data_splitters.{_SPLITTERS[splitter.name]}", splitter.model_dump(include=fields)),
         "label_layer": LABEL_LAYER,
         "group_name": "default",
         "split_property": "split",
@@ -157,8 +155,7 @@ def _results(output: Output) -> dict[str, Any]:
             entry["band_index"] = index
         if isinstance(one, ClassField):
             entry["allowed_values"] = [
-                {"value": value.value, "label": value.label, "color": list(value.color)}
-                for value in one.allowed_values
+                {"value": value.value, "label": value.label, "color": list(value.color)} for value in one.allowed_values
             ]
             classes.append(entry)
         else:
