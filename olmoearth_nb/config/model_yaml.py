@@ -25,7 +25,7 @@ MODEL_STEPS = frozenset({StepName.INFERENCE, StepName.FINE_TUNE})
 """The steps that load the model."""
 
 _TRAINING = frozenset({StepName.FINE_TUNE})
-_WRITER = "rslearn.train.prediction_writer.RslearnWriter"
+_WRITERS = ("rslearn.train.prediction_writer.RslearnWriter", "olmoearth_nb.model.fields_writer.FieldsWriter")
 _RENAMED = (
     ("patch_size", "crop_size"),
     ("overlap_ratio", "overlap_pixels"),
@@ -159,7 +159,7 @@ def _steps_of(key: str, value: Mapping[str, Any]) -> frozenset[StepName]:
         return MODEL_STEPS
     callbacks = value.get("trainer", {}).get("callbacks") if isinstance(value.get("trainer"), Mapping) else None
     for index, callback in enumerate(callbacks if isinstance(callbacks, list) else []):
-        if key.startswith(f"trainer.callbacks[{index}]") and at(callback).get("class_path") == _WRITER:
+        if key.startswith(f"trainer.callbacks[{index}]") and at(callback).get("class_path") in _WRITERS:
             return MODEL_STEPS
     return _TRAINING
 

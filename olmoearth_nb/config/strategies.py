@@ -106,8 +106,8 @@ class PartitionSettings:
             choices: One for each stage.
 
         Raises:
-            UsageError: If the file has changed since it was read, is in a bundle, or is made
-                of ``olmoearth_config.yaml``.
+            UsageError: If the file has changed since it was read, is in a bundle, or is made of
+                ``olmoearth_config.yaml``.
             ConfigError: If it is written in a way that can't be changed at one place only.
             StorageError: If it can't be written.
         """
@@ -116,6 +116,7 @@ class PartitionSettings:
                 "A bundle is not edited.",
                 where=str(self._bundle),
                 fix="Unbundle it, and take the folder as the project.",
+            )
         if self._single is not None:
             raise UsageError(
                 "The project is configured by this file, which is not changed here.",

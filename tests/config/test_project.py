@@ -109,12 +109,6 @@ def test_missing_files_are_reported(folder: ProjectFolder, name: str) -> None:
     assert not report.ok
 
 
-def test_the_newer_single_file_is_named(folder: ProjectFolder) -> None:
-    (folder.path / "olmoearth_run.yaml").rename(folder.path / "olmoearth_config.yaml")
-    problem = Project(folder.path).check(model=False).problems[0]
-    assert problem.fix == "The project has the newer olmoearth_config.yaml instead, which is not read yet."
-
-
 def test_everything_wrong_is_found_at_once(folder: ProjectFolder) -> None:
     strategies = folder.run_config["partition_strategies"]
     strategies["prepare_window_geometries"]["init_args"]["grid_size"] = -3

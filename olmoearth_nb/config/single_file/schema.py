@@ -150,7 +150,7 @@ def _key(location: tuple[int | str, ...], raw: object) -> str:
         there = isinstance(value, Mapping) and part in value
         inside = isinstance(value, list) and isinstance(part, int)
         if there or inside:
-            value = value[part]  # type: ignore[index, call-overload]  # one of the two
+            value = value[part]  # type: ignore[index]  # one of the two
         elif index < len(location) - 1 or (isinstance(value, Mapping) and part in value.values()):
             continue
         path = join(path, part)
