@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rslearn.dataset import Window
 from rslearn.train.prediction_writer import RslearnWriter
 from rslearn.utils.geometry import PixelBounds
@@ -36,7 +35,7 @@ class FieldsWriter(RslearnWriter):
         crop_idx: int,
         num_crops: int,
         cur_bounds: PixelBounds,
-        output: Mapping[str, npt.NDArray[Any]],
+        output: Any,
     ) -> None:
         """Takes the outputs of a crop.
 

@@ -96,12 +96,12 @@ def _catalogue(modality: Modality, facts: ModalityFacts) -> dict[str, Any]:
             return {"class_path": "rslearn.data_sources.planetary_computer.Sentinel1", "init_args": {"query": query}}
         case Optical() if facts.name == "landsat":
             # Planetary Computer lacks three of the bands that the encoders were trained with.
-            arguments = {"metadata_cache_dir": "cache/landsat", "sort_by": modality.sort_by}
-            return {"class_path": "rslearn.data_sources.aws_landsat.LandsatOliTirs", "init_args": arguments}
+            listing = {"metadata_cache_dir": "cache/landsat", "sort_by": modality.sort_by}
+            return {"class_path": "rslearn.data_sources.aws_landsat.LandsatOliTirs", "init_args": listing}
         case _:
             # The query leaves out items that don't say how cloudy they are, which could not be sorted.
-            query = {"eo:cloud_cover": {"gte": 0}}
-            arguments = {"harmonize": True, "sort_by": "eo:cloud_cover", "query": query}
+            clouds = "eo:cloud_cover"
+            arguments = {"harmonize": True, "sort_by": clouds, "query": {clouds: {"gte": 0}}}
             return {"class_path": "rslearn.data_sources.planetary_computer.Sentinel2", "init_args": arguments}
 
 

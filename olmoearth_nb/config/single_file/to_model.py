@@ -69,6 +69,7 @@ def _module(model: Model, heads: dict[str, Head], training: Training | None) -> 
 
 def _encoder(model: Model) -> dict[str, Any]:
     encoder, source = model.encoder, model.encoder.source
+    place: dict[str, Any]
     match source:
         case HuggingFace():
             place = {"model_id": source.model_id}
@@ -99,8 +100,8 @@ def _data(config: SingleConfig, preprocessing: Preprocessing, heads: dict[str, H
             "load_all_layers": True,
         }
     if len(heads) == 1:
-        head = next(iter(heads.values()))
-        inputs["targets"] = _target(*heads, head)
+        name, head = next(iter(heads.items()))
+        inputs["targets"] = _target(name, head)
         task = head.task
     else:
         inputs |= {f"{name}_targets": _target(name, head) for name, head in heads.items()}
