@@ -22,7 +22,7 @@ NAMES = {"dataset.json", "model.yaml", "olmoearth_run.yaml"}
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OLMOEARTH_NB_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "project"
     folder.mkdir()
     write(folder)
@@ -41,7 +41,7 @@ def _folder_of(path: str) -> str:
 def test_the_three_files_are_in_the_cache(place: Path) -> None:
     project = Project(place)
     folder = project.config_folder
-    assert folder.is_relative_to(place.parent / "cache" / "olmoearth_nb" / "olmoearth_config.yaml")
+    assert folder.is_relative_to(place.parent / "cache" / "olmoearth_config.yaml")
     assert {path.name for path in folder.iterdir()} == NAMES
     assert [path.name for path in place.iterdir()] == ["olmoearth_config.yaml"]
     assert project.dataset_config()["layers"].keys() == {"sentinel2_l2a", "labels", "output"}
@@ -65,7 +65,7 @@ def test_a_damaged_cache_is_made_anew(place: Path) -> None:
 def test_a_project_that_can_only_be_read(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setenv("OLMOEARTH_NB_CACHE", str(blocked))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     assert Project(place).model_config_path.is_relative_to(tmp_path / "temporary")
 

@@ -31,7 +31,7 @@ Make = Callable[..., Path]
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes a project whose request two windows of 32 pixels cover."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OLMOEARTH_NB_CACHE", str(tmp_path / "cache"))
 
     def project(**changes: Any) -> Path:
         folder = tmp_path / "project"

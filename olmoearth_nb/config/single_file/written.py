@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import sys
 import tempfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from olmoearth_nb.cache import cache_folder
 from olmoearth_nb.config.single_file.converted import ConvertedProject, convert
 from olmoearth_nb.config.single_file.schema import SINGLE_CONFIG_NAME
 from olmoearth_nb.errors import ConfigError, InputFileError, StorageError, UsageError
@@ -136,8 +136,8 @@ def converted_folder(path: Path) -> Path:
     texts = read_converted(path).texts
     digest = hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in texts.items()).encode()).hexdigest()[:20]
     # The name of the file is part of the path, for those who meet it in a message.
-    place = Path("olmoearth_nb") / SINGLE_CONFIG_NAME / digest
-    folder = _cache() / place
+    place = Path(SINGLE_CONFIG_NAME) / digest
+    folder = cache_folder() / place
     try:
         _fill(folder, texts)
     except StorageError:
@@ -156,18 +156,6 @@ def _fill(folder: Path, texts: dict[str, str]) -> None:
         path = folder / name
         if not path.is_file() or path.read_bytes() != text.encode():
             write_text(path, text)
-
-
-def _cache() -> Path:
-    """The user's cache, where the operating system has it."""
-    given = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    if given and Path(given).is_absolute():
-        return Path(given)
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return Path(tempfile.gettempdir())
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 def _user() -> str:
