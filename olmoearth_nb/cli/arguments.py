@@ -20,6 +20,7 @@ __all__ = [
     "partition_ids",
     "predict_runner",
     "project_arguments",
+    "random_weights_argument",
     "request_arguments",
 ]
 
@@ -59,7 +60,13 @@ def project_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: PROJECT/scratches/ (of a bundle: beside it) and the request's name, or finetune",
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    parser.set_defaults(request_geometry_path=None, checkpoint_path=None, mask_path=None, mask_valid_values=[1])
+    parser.set_defaults(
+        request_geometry_path=None,
+        checkpoint_path=None,
+        random_weights=False,
+        mask_path=None,
+        mask_valid_values=[1],
+    )
 
 
 def request_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +77,19 @@ def request_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("--request-geometry-path", type=Path, help="the request (default: the project's)")
     parser.add_argument("--checkpoint-path", type=Path, help="the checkpoint (default: the project's)")
+    random_weights_argument(parser, "random weights in place of a checkpoint: to try a project without one")
     parser.add_argument("--mask-path", type=Path, help="GeoTIFF, GeoJSON or folder: only its valid area is predicted")
     parser.add_argument("--mask-valid-values", type=numbers, default=[1], help="valid values of a raster mask: 1,2")
+
+
+def random_weights_argument(parser: argparse.ArgumentParser, text: str) -> None:
+    """Weights that are neither fetched nor trained.
+
+    Args:
+        parser: Of a command.
+        text: Its help.
+    """
+    parser.add_argument("--random-weights", action="store_true", help=text)
 
 
 def numbers(text: str) -> list[int]:
@@ -105,6 +123,7 @@ def predict_runner(args: argparse.Namespace) -> OlmoEarthRunPredictRunner:
         args.scratch_path,
         request,
         args.checkpoint_path,
+        random_weights=args.random_weights,
         mask_path=args.mask_path,
         mask_valid_values=args.mask_valid_values,
         device=args.device,
@@ -124,6 +143,7 @@ def finetune_runner(args: argparse.Namespace) -> OlmoEarthRunFineTuneRunner:
     return OlmoEarthRunFineTuneRunner(
         args.project_path,
         args.scratch_path or _scratches(args.project_path) / "finetune",
+        random_weights=args.random_weights,
         device=args.device,
         build=BuildOptions(workers=getattr(args, "workers", None)),
         progress=True,

@@ -30,7 +30,8 @@ def add_guide(commands: Any) -> None:
         folder = "--project_path" if name in tuning else "--config_path"
         one.add_argument(folder, "--project-path", dest="project_path", type=Path, required=True)
         one.add_argument("--scratch_path", "--scratch-path", dest="scratch_path", type=Path, required=True)
-        one.set_defaults(command=call, device=None, request_geometry_path=None, mask_path=None, mask_valid_values=[1])
+        one.set_defaults(command=call, device=None, request_geometry_path=None, random_weights=False)
+        one.set_defaults(mask_path=None, mask_valid_values=[1])
         if name not in tuning:
             one.add_argument("--checkpoint_path", "--checkpoint-path", dest="checkpoint_path", type=Path)
         if name == "one_stage":

@@ -12,6 +12,7 @@ from olmoearth_nb.cli.arguments import (
     partition_ids,
     predict_runner,
     project_arguments,
+    random_weights_argument,
     request_arguments,
 )
 
@@ -26,6 +27,7 @@ def add_check(command: AddCommand) -> None:
     """
     check = command("check", _check, "everything that is wrong with a project, at once")
     check.add_argument("project_path", type=Path, help="project folder or bundle")
+    random_weights_argument(check, "for a run with random weights: no checkpoint is needed")
     check.add_argument("--no-model", action="store_true", help="leave out the classes of model.yaml, which need torch")
 
 
@@ -57,6 +59,8 @@ def add_steps(command: AddCommand) -> None:
         project_arguments(one)
     for one in (build, part, infer, post, combine, predict, status):
         request_arguments(one)
+    for one in (tune, demo):
+        random_weights_argument(one, "start training from random weights; pretrained ones are not fetched")
     for one in (build, infer, post, combine, predict):
         one.add_argument("--partition-ids", help="ids, separated by commas (default: all)")
     for one in (build, infer):
@@ -66,7 +70,7 @@ def add_steps(command: AddCommand) -> None:
 def _check(args: argparse.Namespace) -> Any:
     from olmoearth_nb import Project
 
-    return Project(args.project_path).check(model=not args.no_model)
+    return Project(args.project_path).check(model=not args.no_model, random_weights=args.random_weights)
 
 
 def _prepare(args: argparse.Namespace) -> Any:
@@ -120,4 +124,10 @@ def _status(args: argparse.Namespace) -> Any:
 def _demo(args: argparse.Namespace) -> Any:
     from olmoearth_nb.runners.demo import run_demo
 
-    return run_demo(args.project_path, args.scratch_path or Path("demo"), device=args.device, progress=True)
+    return run_demo(
+        args.project_path,
+        args.scratch_path or Path("demo"),
+        random_weights=args.random_weights,
+        device=args.device,
+        progress=True,
+    )

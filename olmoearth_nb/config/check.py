@@ -46,13 +46,16 @@ _OBJECT_STEPS: Mapping[str, frozenset[StepName]] = {
 }
 
 
-def check_project(project: Project, steps: frozenset[StepName], *, model: bool) -> tuple[Problem, ...]:
+def check_project(
+    project: Project, steps: frozenset[StepName], *, model: bool, random_weights: bool = False
+) -> tuple[Problem, ...]:
     """Everything that is wrong with a project, errors first.
 
     Args:
         project: The project.
         steps: The steps that are of interest; what concerns others only is left out.
         model: Whether to import the classes that ``model.yaml`` names, which takes seconds.
+        random_weights: Whether no checkpoint is needed.
     """
     single = check_single(project)
     problems = single.problems
@@ -61,7 +64,7 @@ def check_project(project: Project, steps: frozenset[StepName], *, model: bool) 
         checks.run_config()
         checks.dataset()
         checks.model(classes=model)
-        checks.data_files()
+        checks.data_files(checkpoint=not random_weights)
         problems = [*problems, *(single.at_origin(problem) for problem in checks.problems)]
     wanted = [problem for problem in problems if not problem.steps.isdisjoint(steps)]
     return tuple(sorted(_merged(wanted), key=lambda problem: problem.severity != "error"))
@@ -188,8 +191,12 @@ class _Checks:
         if self.run is not None and self.run.window_prep is not None:
             self.problems += check_splits(model, self.run.window_prep)
 
-    def data_files(self) -> None:
-        """Checks requests, checkpoint and requirements."""
+    def data_files(self, *, checkpoint: bool) -> None:
+        """Checks requests, checkpoint and requirements.
+
+        Args:
+            checkpoint: Whether one is needed.
+        """
         if self._concerns({StepName.PARTITION, StepName.POSTPROCESS}):
             for path in self.project.requests.values():
                 self.problems += check_request(path, folder=self.project.path)
@@ -203,7 +210,7 @@ class _Checks:
                         steps=frozenset({StepName.PARTITION}),
                     )
                 )
-        if self._concerns({StepName.INFERENCE}):
+        if checkpoint and self._concerns({StepName.INFERENCE}):
             self.problems += check_checkpoint(self.project.checkpoint_path)
         requirements = self.project.path / "requirements.txt"
         if requirements.exists():

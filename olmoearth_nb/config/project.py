@@ -206,7 +206,9 @@ class Project:
             raise config_error(errors)
         return file.with_absolute_paths(self.data_path)
 
-    def check(self, steps: Iterable[StepName | str] | None = None, *, model: bool = True) -> CheckReport:
+    def check(
+        self, steps: Iterable[StepName | str] | None = None, *, model: bool = True, random_weights: bool = False
+    ) -> CheckReport:
         """Checks everything at once: files, syntax, classes and arguments, and whether they fit each other.
 
         Nothing of the user's is constructed and nothing is written.
@@ -214,6 +216,7 @@ class Project:
         Args:
             steps: Steps that are of interest; all if None.
             model: Whether to import the classes that ``model.yaml`` names; the first time takes seconds.
+            random_weights: Whether runs have random weights, so that no checkpoint is needed.
 
         Raises:
             UsageError: If a step has no such name.
@@ -223,7 +226,8 @@ class Project:
             wanted = ALL_STEPS if given is None else frozenset(StepName(step) for step in given)
         except (TypeError, ValueError) as error:
             raise UsageError(f"There is no such step: {error}.", expected=f"some of {one_of(StepName)}") from error
-        return CheckReport(project=self.name, checked=wanted, problems=check_project(self, wanted, model=model))
+        problems = check_project(self, wanted, model=model, random_weights=random_weights)
+        return CheckReport(project=self.name, checked=wanted, problems=problems)
 
     def _rows(self) -> list[tuple[str, str, str]]:
         tasks, annotations = self.annotation_paths

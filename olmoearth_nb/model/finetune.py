@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from rslearn.train.data_module import RslearnDataModule
+from rslearn.train.lightning_module import RestoreConfig
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, ModelError, OlmoEarthError, TrainingError
@@ -44,6 +45,7 @@ def fine_tune(
     seed: int | None = None,
     progress: Progress = None,
     resume: bool = True,
+    random_weights: bool = False,
     log: Log | None = None,
 ) -> TrainingResult:
     """Trains the model of ``model.yaml`` with the trainer that it describes.
@@ -64,13 +66,14 @@ def fine_tune(
         seed: Seed of all random numbers; None for ``seed_everything`` of the configuration, or 0.
         progress: See :mod:`olmoearth_nb.progress`.
         resume: Go on from ``last.ckpt``; else start anew.
+        random_weights: Start encoders from random weights in place of pretrained ones, which nothing is fetched for.
         log: Takes a line of text after every epoch.
 
     Raises:
         ConfigError: If the configuration can't be used.
         MissingDependencyError: If a package is missing that it needs.
         MissingStepError: If there is no dataset.
-        ModelError: If the model can't be built.
+        ModelError: If the model can't be built, or the weights that it starts from are missing.
         TrainingError: If a split has no windows, ``last.ckpt`` is of another model, or training fails.
     """
     config = read_model_config(model_yaml, variables)
@@ -80,15 +83,23 @@ def fine_tune(
         for name in (LAST_NAME, HISTORY_NAME):
             (trainer_dir / name).unlink(missing_ok=True)
     seed = _seed(config, seed)
+    begun = _begun(last)
     with quiet(), isolate_rng():
         if seed is not None:
             seed_all(seed)
         module, data = build_modules(
-            config, {**variables, "DATASET_PATH": str(dataset_path)}, where=str(model_yaml), random=last.exists()
+            config,
+            {**variables, "DATASET_PATH": str(dataset_path)},
+            where=str(model_yaml),
+            random=random_weights or begun is not None,
+            weights=begun,
         )
         _check_data(data, dataset_path)
-        if last.exists():
-            _check_last(module, last)
+        if begun is not None:
+            with _resuming():
+                load_weights(module, begun, where=str(last))
+        else:
+            _check_start(module, where=str(model_yaml))
         trainer = build_trainer(
             config,
             folder=trainer_dir,
@@ -130,9 +141,19 @@ def _check_data(data: LightningDataModule, dataset_path: Path) -> None:
             check_split(data, dataset, split)
 
 
-def _check_last(module: LightningModule, last: Path) -> None:
+def _begun(last: Path) -> dict[str, Any] | None:
+    """Weights of the training that was begun, if one was."""
+    if not last.exists():
+        return None
+    with _resuming():
+        weights: dict[str, Any] = read_checkpoint(last)["state_dict"]
+    return weights
+
+
+@contextlib.contextmanager
+def _resuming() -> Iterator[None]:
     try:
-        load_weights(module, read_checkpoint(last)["state_dict"], where=str(last))
+        yield
     except ModelError as error:
         raise TrainingError(
             f"The training that was begun can't be resumed: {error.what}",
@@ -141,6 +162,27 @@ def _check_last(module: LightningModule, last: Path) -> None:
             found=error.found,
             fix="Use the model.yaml that it was begun with, or start anew (resume=False).",
         ) from error
+
+
+def _check_start(module: LightningModule, *, where: str) -> None:
+    """Looks for the weights that a training starts from before windows are read, which takes long."""
+    restore = getattr(module, "restore_config", None)
+    if not isinstance(restore, RestoreConfig):
+        return
+    reason = None
+    try:
+        with foreign_code(ModelError, "it can't be looked for"):
+            there = restore.restore_path.exists()
+    except ModelError as error:
+        there, reason = False, error.what
+    if not there:
+        raise ModelError(
+            "The weights that the training starts from are missing.",
+            where=f"{where}: model.init_args.restore_config.init_args.restore_path",
+            found=f"no {restore.restore_path}" + (f" ({reason})" if reason else ""),
+            fix="Put the file there, or give another path; random weights (--random-weights, random_weights=True) "
+            "start without it.",
+        )
 
 
 @contextlib.contextmanager

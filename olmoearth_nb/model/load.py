@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.utilities.seed import isolate_rng
 from rslearn.train.prediction_writer import RslearnWriter
 from rslearn.train.tasks import Task
 from rslearn.train.tasks.multi_task import MultiTask
@@ -17,24 +18,19 @@ from rslearn.train.tasks.multi_task import MultiTask
 from olmoearth_nb.errors import ConfigError, ModelError
 from olmoearth_nb.model.checkpoints import load_weights, read_checkpoint
 from olmoearth_nb.model.devices import autocast, choose_device, choose_precision
-from olmoearth_nb.model.encoders import offline_encoders, uses_olmoearth, with_random_encoders
+from olmoearth_nb.model.encoders import offline_encoders, without_pretrained
 from olmoearth_nb.model.fields_writer import FieldsWriter
+from olmoearth_nb.model.hub import explain_missing
 from olmoearth_nb.model.instantiate import component_class, instantiate
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.template import read_model_config, template_variables
+from olmoearth_nb.model.training_log import seed_all
 
 __all__ = ["LoadedModel", "build_modules", "load_model", "read_model_config", "template_variables"]
 
 
-# Of huggingface_hub, httpx and requests, by name: which of them is installed depends on versions.
-_OFFLINE = {
-    "ConnectError",
-    "ConnectionError",
-    "ConnectTimeout",
-    "LocalEntryNotFoundError",
-    "ProxyError",
-    "TimeoutError",
-}
+RANDOM_SEED = 0
+"""Of random weights, so that two runs agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +48,8 @@ class LoadedModel:
         dataset_path: The rslearn dataset that it reads from and writes to.
         model_yaml: The configuration.
         config: The configuration as read, template variables filled in.
-        checkpoint: Where the weights come from; None if they are those that the configuration starts training with.
+        checkpoint: Where the weights come from; None if they are those that the configuration starts training with,
+            or random.
     """
 
     module: LightningModule
@@ -78,10 +75,11 @@ def load_model(
     checkpoint: Path | None,
     device: str | None = None,
     precision: str | None = None,
+    random_weights: bool = False,
 ) -> LoadedModel:
     """Loads the model that ``model.yaml`` describes.
 
-    With a checkpoint, OlmoEarth encoders don't load the weights they were pretrained with, and nothing is fetched.
+    With a checkpoint or random weights, encoders don't load those they were pretrained with, and nothing is fetched.
 
     Args:
         model_yaml: The configuration.
@@ -90,6 +88,7 @@ def load_model(
         checkpoint: Lightning checkpoint; None leaves the model with the weights that it starts training with.
         device: ``cuda``, ``mps``, ``cpu``; None or ``auto`` for the best there is.
         precision: ``32``, ``bf16-mixed``, ``16-mixed``; None for what ``trainer.precision`` says, or 32.
+        random_weights: Without a checkpoint, leave all weights random, the same each time.
 
     Raises:
         ConfigError: If the configuration can't be read, or names what does not import or fit.
@@ -102,12 +101,15 @@ def load_model(
     bits = choose_precision(precision, config, chosen)
     # Before the model, which takes longer: a wrong path is reported at once.
     content = None if checkpoint is None else read_checkpoint(checkpoint)
-    with quiet():
-        module, data = build_modules(config, variables, where=str(model_yaml), random=content is not None)
+    weights = None if content is None else content["state_dict"]
+    with quiet(), _seeded(random_weights):
+        module, data = build_modules(
+            config, variables, where=str(model_yaml), random=random_weights or weights is not None, weights=weights
+        )
         task = _task(module, str(model_yaml))
         writer = _writer(config, variables, task, where=str(model_yaml))
-        if content is not None:
-            load_weights(module, content["state_dict"], where=str(checkpoint))
+        if weights is not None:
+            load_weights(module, weights, where=str(checkpoint))
     module.to(chosen)
     module.eval()
     return LoadedModel(
@@ -124,8 +126,23 @@ def load_model(
     )
 
 
+@contextlib.contextmanager
+def _seeded(random_weights: bool) -> Iterator[None]:
+    if not random_weights:
+        yield
+        return
+    with isolate_rng():
+        seed_all(RANDOM_SEED)
+        yield
+
+
 def build_modules(
-    config: Mapping[str, Any], variables: Mapping[str, str], *, where: str, random: bool
+    config: Mapping[str, Any],
+    variables: Mapping[str, str],
+    *,
+    where: str,
+    random: bool,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[LightningModule, LightningDataModule]:
     """Builds the module and the data module of a configuration.
 
@@ -133,12 +150,13 @@ def build_modules(
         config: The configuration, variables filled in.
         variables: For the dataset's path.
         where: The file, for errors.
-        random: Whether OlmoEarth encoders leave their weights as they are initialized.
+        random: Whether weights are left as they are initialized, and nothing is fetched.
+        weights: Those that are loaded afterwards, if any.
 
     Raises:
         ConfigError: If something does not import or fit.
         MissingDependencyError: If a package is missing that it needs.
-        ModelError: If something can't be built.
+        ModelError: If something can't be built; a file that can't be fetched or is missing is named.
     """
     sections = {name: _section(config, name, where) for name in ("model", "data")}
     # Published configurations have paths of other machines here.
@@ -146,29 +164,17 @@ def build_modules(
     if "data_modules" not in arguments:
         sections["data"] = {**sections["data"], "init_args": {**arguments, "path": variables["DATASET_PATH"]}}
     if random:
-        sections["model"] = with_random_encoders(sections["model"])
+        sections["model"] = without_pretrained(sections["model"], weights)
     types: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
     try:
-        with offline_encoders(sections["model"]):
+        with offline_encoders(sections["model"]) if random else contextlib.nullcontext():
             built = instantiate(sections, types, where=where)
     except ModelError as error:
-        if uses_olmoearth(config) and not random and _looks_offline(error):
-            raise ModelError(
-                error.what,
-                where=error.where,
-                fix="A new OlmoEarth model starts with weights from Hugging Face, which needs a connection once. With "
-                "a checkpoint nothing is fetched; random_initialization: true trains from nothing.",
-            ) from error
-        raise
+        explained = explain_missing(error, config, where=where)
+        if explained is None:
+            raise
+        raise explained from error
     return built.model, built.data
-
-
-def _looks_offline(error: BaseException | None) -> bool:
-    while error is not None:
-        if type(error).__name__ in _OFFLINE:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def run_demo(
     project_path: str | PathLike[str],
     scratch_path: str | PathLike[str],
     *,
+    random_weights: bool = False,
     device: str | None = None,
     progress: Progress = None,
 ) -> DemoSummary:
@@ -77,6 +78,7 @@ def run_demo(
     Args:
         project_path: The project folder.
         scratch_path: Folder for the scratches, one for fine-tuning and one a request.
+        random_weights: Start training from random weights, so that nothing is fetched.
         device: ``cuda``, ``mps`` or ``cpu``; the best there is if None.
         progress: See :mod:`olmoearth_nb.progress`.
 
@@ -84,7 +86,9 @@ def run_demo(
         OlmoEarthError: Whatever a step raises.
     """
     root = Path(scratch_path)
-    tuning = OlmoEarthRunFineTuneRunner(project_path, root / "finetune", device=device, progress=progress)
+    tuning = OlmoEarthRunFineTuneRunner(
+        project_path, root / "finetune", random_weights=random_weights, device=device, progress=progress
+    )
     steps: list[tuple[str, StepSummary]] = [("", summary) for summary in tuning.run_pipeline()]
     training = tuning.training()
     metrics = tuning.evaluate("test", apart_from="train").metrics

@@ -81,6 +81,7 @@ class OlmoEarthRunFineTuneRunner:
     Args:
         project_path: The project folder.
         scratch_path: Folder for everything the run writes.
+        random_weights: Start training from random weights in place of pretrained ones, which would be fetched.
         device: ``cuda``, ``mps`` or ``cpu``; the best there is if None.
         precision: ``32``, ``bf16-mixed`` or ``16-mixed``; that of ``model.yaml`` if None.
         build: How to build the dataset (worker processes, retries).
@@ -99,6 +100,7 @@ class OlmoEarthRunFineTuneRunner:
         project_path: str | PathLike[str],
         scratch_path: str | PathLike[str],
         *,
+        random_weights: bool = False,
         device: str | None = None,
         precision: str | None = None,
         build: BuildOptions | None = None,
@@ -111,7 +113,7 @@ class OlmoEarthRunFineTuneRunner:
         self.build_options = build_options(build)
         self.progress = progress
         self.components = Components(self.project)
-        self.scratch = FineTuneScratch(self.project, self.workspace)
+        self.scratch = FineTuneScratch(self.project, self.workspace, random_weights)
         self._models = Models(self.project, device=device, precision=precision)
 
     def __repr__(self) -> str:
@@ -283,9 +285,10 @@ class OlmoEarthRunFineTuneRunner:
                     device=self.device,
                     precision=self.precision,
                     progress=self.progress,
+                    random_weights=self.scratch.random_weights,
                 )
             self.scratch.stamps.finish(step)
-        return _training_summary(result, time.monotonic() - start)
+        return _training_summary(result, time.monotonic() - start, self.scratch.notes())
 
     def run_pipeline(self, steps: Sequence[str] | None = None) -> list[StepSummary]:
         """Runs steps in their order.
@@ -364,7 +367,7 @@ class OlmoEarthRunFineTuneRunner:
         from olmoearth_nb.model.finetune import read_training
 
         result = read_training(self.workspace.trainer)
-        return None if result is None else _training_summary(result, result.seconds)
+        return None if result is None else _training_summary(result, result.seconds, self.scratch.notes())
 
     @property
     def plot(self) -> FineTunePlots:
@@ -486,6 +489,20 @@ class OlmoEarthRunFineTuneRunner:
         chosen = self.best_checkpoint() if checkpoint is None else absolute_path(checkpoint, what="checkpoint")
         return self._models.load(chosen, self._variables())
 
+    def traced_model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
+        """The model for looking at what it does: before any training, with random weights.
+
+        Args:
+            checkpoint: Another checkpoint than the best of the training.
+
+        Raises:
+            ModelError: If the model or a checkpoint that was given can't be loaded.
+        """
+        training = self.training()
+        if checkpoint is None and (training is None or training.best_checkpoint is None):
+            return self._models.load(None, self._variables())
+        return self.model(checkpoint)
+
     def trace(
         self,
         window: object,
@@ -495,6 +512,8 @@ class OlmoEarthRunFineTuneRunner:
         split: str = "test",
     ) -> WindowTrace:
         """One window on its way through the model, from the file on disk to the loss; nothing is written.
+
+        Before any training the weights are random, and the trace says so.
 
         Args:
             window: Its name (``name`` or ``group/name``), a row of ``runner.windows()``, an rslearn window, a place
@@ -506,7 +525,7 @@ class OlmoEarthRunFineTuneRunner:
                 prediction does, of ``val`` or, with its random changes, of ``train``.
 
         Raises:
-            MissingStepError: If there are no windows or no checkpoint yet.
+            MissingStepError: If there are no windows yet.
             UsageError: If there is no such window, module or split.
             InferenceError: If the window can't be read or computed.
         """
@@ -550,13 +569,14 @@ def _spec(window: Window) -> WindowSpec:
     )
 
 
-def _training_summary(result: TrainingResult, seconds: float) -> TrainingSummary:
+def _training_summary(result: TrainingResult, seconds: float, notes: tuple[str, ...]) -> TrainingSummary:
     checkpoints = (result.best_checkpoint, result.last_checkpoint)
     return TrainingSummary(
         step=StepName.FINE_TUNE,
         counts={"epochs": result.epochs},
         seconds=seconds,
         files=tuple(dict.fromkeys(path for path in checkpoints if path is not None)),
+        notes=notes,
         best_checkpoint=result.best_checkpoint,
         last_checkpoint=result.last_checkpoint,
         monitor=result.monitor,

@@ -30,6 +30,8 @@ _CALLS = {
     StepName.FINE_TUNE: "runner.fine_tune({})",
 }
 _STEPS = tuple(_CALLS)
+# Noted only where it is not the usual way.
+_START = "pretrained weights"
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class FineTuneScratch:
     Attributes:
         project: The project.
         workspace: Where files lie.
+        random_weights: Whether a training starts from random weights in place of pretrained ones.
     """
 
     project: Project
     workspace: FineTuneWorkspace
+    random_weights: bool = False
 
     @cached_property
     def stamps(self) -> Stamps:
@@ -91,7 +95,13 @@ class FineTuneScratch:
                 without_storage = {key: value for key, value in config.items() if key != "storage"}
                 return {"dataset.json": hash_json(without_storage), "imagery": hash_json(imagery_fingerprint(config))}
             case _:
-                return {"model.yaml": file_hash(project.model_config_path, what="model configuration")}
+                inputs = {"model.yaml": file_hash(project.model_config_path, what="model configuration")}
+                return {**inputs, _START: "random"} if self.random_weights else inputs
+
+    def notes(self) -> tuple[str, ...]:
+        """What has to be known of the training in the scratch."""
+        random = _START in (self.stamps.inputs(StepName.FINE_TUNE) or {})
+        return ("Training started from random weights, not from pretrained ones.",) if random else ()
 
     def check(self, step: StepName) -> None:
         """Raises StaleScratchError if a step was made from other files, or the scratch by somebody else."""

@@ -15,6 +15,7 @@ from olmoearth_nb.geojson import read_request
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.runners.base import Ids
 from olmoearth_nb.runners.frames import prediction_frame
+from olmoearth_nb.runners.predict_scratch import RANDOM_WEIGHTS
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers
 from olmoearth_nb.store.windows import WindowKey, as_window
 from olmoearth_nb.store.workspace import OUTPUT_LAYER
@@ -209,6 +210,13 @@ def _imagery(dataset: ScratchDataset, windows: list[Window], view: ImageryView) 
 
 def _predictions(runner: OlmoEarthRunPredictRunner, windows: list[Window]) -> list[Layer]:
     """The combined result, or what the model wrote for windows as long as there is none."""
+    shown = _predicted(runner, windows)
+    if not runner.scratch.predicted_at_random:
+        return shown
+    return [replace(layer, name=f"{layer.name} ({RANDOM_WEIGHTS})") for layer in shown]
+
+
+def _predicted(runner: OlmoEarthRunPredictRunner, windows: list[Window]) -> list[Layer]:
     from olmoearth_nb.maps.features import results_layers
     from olmoearth_nb.maps.labels import LabelView
     from olmoearth_nb.maps.layers import LayerKind

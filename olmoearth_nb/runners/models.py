@@ -34,11 +34,11 @@ class Models:
         self._precision = precision
         self._kept: dict[str, LoadedModel] = {}
 
-    def load(self, checkpoint: Path, variables: Mapping[str, str]) -> LoadedModel:
-        """The model with a checkpoint.
+    def load(self, checkpoint: Path | None, variables: Mapping[str, str]) -> LoadedModel:
+        """The model with a checkpoint, or with random weights.
 
         Args:
-            checkpoint: The checkpoint.
+            checkpoint: The checkpoint; None for random weights.
             variables: Template variables of ``model.yaml``.
 
         Raises:
@@ -48,7 +48,8 @@ class Models:
 
         project = self._project
         extra = project.extra_files_path
-        files = [file_hash(project.model_config_path), file_hash(checkpoint, what="checkpoint")]
+        files = [file_hash(project.model_config_path)]
+        files += [] if checkpoint is None else [file_hash(checkpoint, what="checkpoint")]
         key = hash_json([files, extra and file_hash(extra), dict(variables), str(checkpoint)])
         if key not in self._kept:
             while len(self._kept) >= _KEPT:
@@ -60,5 +61,6 @@ class Models:
                     checkpoint=checkpoint,
                     device=self._device,
                     precision=self._precision,
+                    random_weights=checkpoint is None,
                 )
         return self._kept[key]

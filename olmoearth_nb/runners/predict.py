@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +104,8 @@ class OlmoEarthRunPredictRunner:
         scratch_path: Folder for everything the run writes.
         request_geometry_path: The request; the project's own if None.
         checkpoint_path: The checkpoint; the project's own if None.
+        random_weights: Use random weights, the same each time, in place of a checkpoint: to try a project without one.
+            Nothing is fetched, and what is made says so.
         mask_path: GeoTIFF, GeoJSON or folder of one kind; only its valid area is predicted.
         mask_valid_values: Values of a raster mask that are valid.
         device: ``cuda``, ``mps`` or ``cpu``; the best there is if None.
@@ -114,6 +116,7 @@ class OlmoEarthRunPredictRunner:
 
     Raises:
         ProjectError: If the project folder or the request is not there.
+        UsageError: If both a checkpoint and random weights are asked for.
 
     Example:
         >>> runner = OlmoEarthRunPredictRunner("project", "scratch")  # doctest: +SKIP
@@ -128,6 +131,7 @@ class OlmoEarthRunPredictRunner:
         request_geometry_path: str | PathLike[str] | None = None,
         checkpoint_path: str | PathLike[str] | None = None,
         *,
+        random_weights: bool = False,
         mask_path: str | PathLike[str] | None = None,
         mask_valid_values: Sequence[int] = (1,),
         device: str | None = None,
@@ -136,6 +140,12 @@ class OlmoEarthRunPredictRunner:
         build: BuildOptions | None = None,
         progress: Progress = None,
     ) -> None:
+        if random_weights and checkpoint_path is not None:
+            raise UsageError(
+                "A checkpoint and random weights exclude each other.",
+                expected="checkpoint_path or random_weights",
+                found=f"both, checkpoint_path={str(checkpoint_path)!r}",
+            )
         self.project = Project(project_path)
         self.workspace = PredictionWorkspace(scratch_folder(scratch_path, self.project.path))
         self.scratch = PredictionScratch(
@@ -145,6 +155,7 @@ class OlmoEarthRunPredictRunner:
             checkpoint_path=_absolute(checkpoint_path, "checkpoint") or self.project.checkpoint_path,
             mask_path=_absolute(mask_path, "mask"),
             mask_valid_values=tuple(several(mask_valid_values, what="valid values of a mask")),
+            random_weights=random_weights,
         )
         if batch_size is not None:
             whole_number(batch_size, where="batch_size", at_least=1, error=UsageError)
@@ -319,6 +330,7 @@ class OlmoEarthRunPredictRunner:
             },
             seconds=time.monotonic() - start,
             problems=counted(failed),
+            notes=scratch.notes(),
         )
 
     def postprocess(self, ids: Ids = None) -> PostprocessSummary:
@@ -368,6 +380,7 @@ class OlmoEarthRunPredictRunner:
                 for outcome in outcomes
                 if outcome.missing
             },
+            notes=scratch.notes(),
         )
 
     @alone
@@ -395,7 +408,7 @@ class OlmoEarthRunPredictRunner:
             counts={"partitions": len(wanted), "files": len(outcome.files)},
             seconds=time.monotonic() - start,
             files=outcome.files,
-            notes=outcome.notes,
+            notes=outcome.notes + self.scratch.notes(),
             data_type=self.components.data_type,
             legend=self.project.legend,
         )
@@ -596,11 +609,12 @@ class OlmoEarthRunPredictRunner:
                 StepName.INFERENCE: progress_state(len(scratch.predicted(specs)), len(specs)),
                 StepName.POSTPROCESS: progress_state(processed, len(pids)),
                 StepName.COMBINE: "done" if workspace.result.exists() or workspace.rasters.is_dir() else "missing",
-            }
+            },
+            notes=scratch.notes(),
         )
 
     def model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
-        """The model with its checkpoint, loaded once for this runner.
+        """The model with its checkpoint, or with random weights, loaded once for this runner.
 
         Args:
             checkpoint: Another checkpoint than the runner's.
@@ -608,16 +622,23 @@ class OlmoEarthRunPredictRunner:
         Raises:
             ModelError: If the model or the checkpoint can't be loaded.
         """
-        from olmoearth_nb.model.load import template_variables
+        chosen = _absolute(checkpoint, "checkpoint")
+        if chosen is None and not self.scratch.random_weights:
+            chosen = self.scratch.checkpoint()
+        return self._models.load(chosen, self._variables())
 
-        variables = template_variables(
-            dataset_path=self.workspace.dataset,
-            extra_files_path=self.scratch.extra_files_path,
-            trainer_data_path=self.workspace.model_stage,
-            num_workers=0,
-            output_layer=OUTPUT_LAYER,
-        )
-        return self._models.load(_absolute(checkpoint, "checkpoint") or self.scratch.checkpoint(), variables)
+    def traced_model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
+        """The model for looking at what it does: without any checkpoint, with random weights.
+
+        Args:
+            checkpoint: Another checkpoint than the runner's.
+
+        Raises:
+            ModelError: If the model or a checkpoint that was given can't be loaded.
+        """
+        if checkpoint is None and self.scratch.checkpoint_path is None:
+            return self._models.load(None, self._variables())
+        return self.model(checkpoint)
 
     def trace(
         self,
@@ -628,6 +649,8 @@ class OlmoEarthRunPredictRunner:
         training: OlmoEarthRunFineTuneRunner | None = None,
     ) -> WindowTrace:
         """One window on its way through the model, from the file on disk to what would be written; nothing is written.
+
+        Where there is no checkpoint the weights are random, and the trace says so.
 
         Args:
             window: Its name (``name`` or ``group/name``), a row of ``runner.windows()``, an rslearn window, a place
@@ -676,6 +699,17 @@ class OlmoEarthRunPredictRunner:
         return measured_partitions(self, ids, labels=by != "entropy").worst(n, by=by)
 
     # ---- inner -----------------------------------------------------------------------------------------------
+
+    def _variables(self) -> Mapping[str, str]:
+        from olmoearth_nb.model.load import template_variables
+
+        return template_variables(
+            dataset_path=self.workspace.dataset,
+            extra_files_path=self.scratch.extra_files_path,
+            trainer_data_path=self.workspace.model_stage,
+            num_workers=0,
+            output_layer=OUTPUT_LAYER,
+        )
 
     def _check(self, *steps: StepName) -> tuple[str, ...]:
         return check_once(self.project, self.workspace.state, steps)

@@ -28,7 +28,10 @@ from olmoearth_nb.store.windows import WindowKey, completed_layers, create_windo
 from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace, make_folder, partition_number
 from olmoearth_nb.types import StepName, WindowSpec
 
-__all__ = ["PredictionScratch"]
+__all__ = ["RANDOM_WEIGHTS", "PredictionScratch"]
+
+RANDOM_WEIGHTS = "random weights"
+"""What stands for the checkpoint's fingerprint, and in what is shown, where there is none."""
 
 Specs = dict[WindowKey, WindowSpec]
 
@@ -50,6 +53,7 @@ class PredictionScratch:
         checkpoint_path: The checkpoint, or None if there is none.
         mask_path: The mask, or None.
         mask_valid_values: Values of a raster mask that are valid.
+        random_weights: Whether the model has random weights in place of a checkpoint.
     """
 
     project: Project
@@ -58,6 +62,7 @@ class PredictionScratch:
     checkpoint_path: Path | None
     mask_path: Path | None
     mask_valid_values: tuple[int, ...]
+    random_weights: bool = False
 
     @cached_property
     def stamps(self) -> Stamps:
@@ -102,7 +107,7 @@ class PredictionScratch:
             case _:
                 return {
                     "model.yaml": file_hash(self.project.model_config_path, what="model configuration"),
-                    "checkpoint": file_hash(self.checkpoint()),
+                    "checkpoint": RANDOM_WEIGHTS if self._is_random() else file_hash(self.checkpoint()),
                     "extra_model_files": self.extra_files_path and file_hash(self.extra_files_path),
                 }
 
@@ -123,9 +128,24 @@ class PredictionScratch:
                 "There is no checkpoint.",
                 where=str(path or self.project.path / "checkpoint.ckpt"),
                 expected="a Lightning checkpoint of the model in model.yaml",
-                fix="Put it there, give checkpoint_path=…, or make one: OlmoEarthRunFineTuneRunner(…).run_pipeline().",
+                fix="Put it there, give checkpoint_path=…, or make one: OlmoEarthRunFineTuneRunner(…).run_pipeline(). "
+                "To try the project without one: random_weights=True (--random-weights).",
             )
         return path
+
+    def _is_random(self) -> bool:
+        """Whether it is about random weights: asked for, or used before where there is still no checkpoint."""
+        missing = self.checkpoint_path is None or not self.checkpoint_path.is_file()
+        return self.random_weights or (missing and self.predicted_at_random)
+
+    @property
+    def predicted_at_random(self) -> bool:
+        """Whether the predictions that lie in the scratch were made with random weights."""
+        return (self.stamps.inputs(StepName.INFERENCE) or {}).get("checkpoint") == RANDOM_WEIGHTS
+
+    def notes(self) -> tuple[str, ...]:
+        """What has to be known of the predictions in the scratch."""
+        return (f"Made with {RANDOM_WEIGHTS}: the results mean nothing.",) if self.predicted_at_random else ()
 
     # ---- writing ---------------------------------------------------------------------------------------------
 
@@ -151,7 +171,11 @@ class PredictionScratch:
             install_file(project.run_config_path, workspace.model_stage / "olmoearth_run.yaml")
         elif step is StepName.INFERENCE:
             install_file(project.model_config_path, workspace.model_stage / "model.yaml")
-            install_file(self.checkpoint(), workspace.model_stage / "checkpoint.ckpt", link=True)
+            installed = workspace.model_stage / "checkpoint.ckpt"
+            if self._is_random():
+                remove(installed)
+            else:
+                install_file(self.checkpoint(), installed, link=True)
 
     def _is_void(self, step: StepName) -> bool:
         """Whether a step was begun from other files and came to nothing, so that nothing is lost with it."""

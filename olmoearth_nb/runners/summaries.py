@@ -198,22 +198,28 @@ class Status:
 
     Attributes:
         steps: Step -> "done", "partly (n of m)", "missing" or "made from other files".
+        notes: Further things to know.
     """
 
     steps: Mapping[StepName, str]
+    notes: tuple[str, ...] = ()
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [*((step.value, state) for step, state in self.steps.items()), *(("note", note) for note in self.notes)]
 
     def __getitem__(self, step: str) -> str:
         return self.steps[StepName(step)]
 
     def __repr__(self) -> str:
-        return text_table(("step", "state"), [(step.value, state) for step, state in self.steps.items()])
+        return text_table(("step", "state"), self._rows())
 
     def _repr_html_(self) -> str:
-        return html_table(("step", "state"), [(step.value, state) for step, state in self.steps.items()])
+        return html_table(("step", "state"), self._rows())
 
-    def to_dict(self) -> dict[str, str]:
-        """Step name -> state."""
-        return {step.value: state for step, state in self.steps.items()}
+    def to_dict(self) -> dict[str, Any]:
+        """Step name -> state; and ``notes``, if there are any."""
+        states = {step.value: state for step, state in self.steps.items()}
+        return {**states, "notes": list(self.notes)} if self.notes else states
 
 
 def progress_state(done: int, total: int) -> str:

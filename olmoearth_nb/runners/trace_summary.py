@@ -48,7 +48,7 @@ def _rows(data: TraceData) -> list[tuple[str, str]]:
     if window.time_range is not None:
         rows.append(("time", " to ".join(f"{one:%Y-%m-%d}" for one in window.time_range)))
     rows.append(("model", f"{model.type}, {model.parameters:,} parameters, {model.precision} on {model.device}"))
-    rows.append(("checkpoint", Path(model.checkpoint).name if model.checkpoint else "none: untrained weights"))
+    rows.append(("checkpoint", Path(model.checkpoint).name if model.checkpoint else "none: random weights"))
     rows += [(f"layer {layer.name}", _layer_text(layer)) for layer in data.layers.values()]
     rows.append(("stages", " → ".join(stage.name for stage in data.stages)))
     if data.features:

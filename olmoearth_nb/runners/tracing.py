@@ -47,7 +47,7 @@ def trace_prediction(
     chosen = choose_window(window, dataset=scratch.dataset, table=runner.windows)
     if isinstance(chosen, Chosen):
         scratch.check(StepName.DATASET_BUILD)
-    loaded = runner.model(checkpoint)
+    loaded = runner.traced_model(checkpoint)
     tuning = None if training is None else training.workspace
     if tuning is None and loaded.checkpoint is not None:
         tuning = _tuning_of(loaded.checkpoint.resolve())
@@ -79,7 +79,7 @@ def trace_labelled(
     return _trace(
         runner,
         chosen,
-        runner.model(checkpoint),
+        runner.traced_model(checkpoint),
         features=features,
         split=split,
         training=runner.workspace.dataset,
