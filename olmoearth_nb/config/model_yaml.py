@@ -25,6 +25,7 @@ MODEL_STEPS = frozenset({StepName.INFERENCE, StepName.FINE_TUNE})
 """The steps that load the model."""
 
 _TRAINING = frozenset({StepName.FINE_TUNE})
+_PRETRAINED = ("model_path", "checkpoint_path", "checkpoint_dir", "pretrained_path", "restore_path")
 _WRITERS = ("rslearn.train.prediction_writer.RslearnWriter", "olmoearth_nb.model.fields_writer.FieldsWriter")
 _RENAMED = (
     ("patch_size", "crop_size"),
@@ -172,7 +173,8 @@ def _variables(template: Template, value: Mapping[str, Any], *, has_extra_files:
                 key=path,
                 found="It uses ${EXTRA_FILES_PATH}, and the project has no folder extra_model_files.",
                 fix="Put the folder with the further model files into the project.",
-                steps=_steps_of(path, value),
+                # A checkpoint has the weights of the whole model: only training starts from others.
+                steps=_TRAINING if path.rpartition(".")[2] in _PRETRAINED else _steps_of(path, value),
             )
         elif name not in KNOWN_VARIABLES:
             yield Problem(

@@ -551,7 +551,8 @@ class OlmoEarthRunFineTuneRunner:
 
         return template_variables(
             dataset_path=self.workspace.dataset,
-            extra_files_path=self.project.extra_files_path,
+            # Where it would be: weights there are not needed to go on with a training, or with random ones.
+            extra_files_path=self.project.extra_files_path or self.project.path / "extra_model_files",
             trainer_data_path=self.workspace.trainer,
             num_workers=0,
             output_layer=OUTPUT_LAYER,

@@ -705,7 +705,8 @@ class OlmoEarthRunPredictRunner:
 
         return template_variables(
             dataset_path=self.workspace.dataset,
-            extra_files_path=self.scratch.extra_files_path,
+            # Where it would be: a checkpoint makes weights there unnecessary.
+            extra_files_path=self.scratch.extra_files_path or self.project.path / "extra_model_files",
             trainer_data_path=self.workspace.model_stage,
             num_workers=0,
             output_layer=OUTPUT_LAYER,

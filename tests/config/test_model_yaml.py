@@ -130,6 +130,12 @@ def test_extra_files_are_needed_only_where_they_are_used(folder: ProjectFolder) 
     assert problems_of(folder, extra=True) == []
 
 
+def test_weights_among_extra_files_are_needed_for_training_only(folder: ProjectFolder) -> None:
+    folder.model("output_layers: [1, 3]", "output_layers: [1, 3]\n              model_path: ${EXTRA_FILES_PATH}")
+    (problem,) = [problem for problem in problems_of(folder) if "extra_model_files" in problem.found]
+    assert problem.steps == {StepName.FINE_TUNE}
+
+
 def test_a_template_is_called_a_template(folder: ProjectFolder) -> None:
     folder.model("in_channels: 96", "in_channels: {CHANNELS}")
     folder.model("num_classes: 2", 'num_classes: "{CLASSES}"')

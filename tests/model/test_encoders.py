@@ -122,7 +122,7 @@ def test_arguments_that_ask_for_weights_are_turned_off() -> None:
     ("name", "arguments"),
     [
         ("rslearn.models.presto.presto.Presto", {}),
-        ("rslearn.models.croma.Croma", {"size": "base", "modality": "sentinel1", "image_resolution": 8}),
+        ("rslearn.models.croma.Croma", {"size": "BASE", "modality": "SENTINEL1", "image_resolution": 8}),
     ],
 )
 def test_classes_that_always_load_weights_get_none(

@@ -13,6 +13,7 @@ import rasterio
 from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner, Project
 from olmoearth_nb.cli import main
 from olmoearth_nb.errors import ModelError, StaleScratchError, UsageError
+from olmoearth_nb.maps.layers import LayerKind
 
 WORDS = "random weights"
 
@@ -34,7 +35,7 @@ def test_results_say_what_they_are_and_agree(raster_project: Path) -> None:
     assert [WORDS in repr(summary) for summary in summaries] == [False, False, True, True, True]
     assert WORDS in repr(runner.status())
     assert not (runner.workspace.model_stage / "checkpoint.ckpt").exists()
-    names = [layer.name for layer in runner.layers() if layer.kind.value in ("predictions", "confidence")]
+    names = [layer.name for layer in runner.layers() if layer.kind in (LayerKind.PREDICTIONS, LayerKind.CONFIDENCE)]
     assert names
     assert all(name.endswith(f"({WORDS})") for name in names)
 
