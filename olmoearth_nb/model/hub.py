@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import torch
 
 from olmoearth_nb.border import describe
 from olmoearth_nb.config.yamlfile import join
@@ -16,7 +19,11 @@ from olmoearth_nb.model.instantiate import component_class
 
 __all__ = ["explain_missing"]
 
-_RANDOM = "random weights (--random-weights, random_weights=True) need none"
+_OTHERWISE = (
+    "with a checkpoint of the whole model it is not needed, nor with random weights (--random-weights, "
+    "random_weights=True)"
+)
+_NEEDED = "without it the architecture is not known, which random weights or a checkpoint need too"
 
 
 @dataclass(frozen=True)
@@ -34,21 +41,23 @@ class _Fetch:
     repository: str = ""
 
 
-def explain_missing(error: ModelError, config: object, *, where: str) -> ModelError | None:
+def explain_missing(error: ModelError, config: object, *, where: str, random: bool = False) -> ModelError | None:
     """One line on the file without which a model could not be built, if that is why it failed.
 
     Args:
         error: Why it failed, with its causes.
         config: The configuration.
         where: Its file.
+        random: Whether it failed although weights were left out.
     """
+    ending = _NEEDED if random else _OTHERWISE
     for cause in _chain(error):
         frames = list(_frames(cause))
         fetches = [fetch for frame in frames if (fetch := _fetch(frame)) is not None]
         if fetches:
-            return _not_fetched(fetches[0], _part(frames, config), _chain_end(error), where)
+            return _not_fetched(fetches[0], _part(frames, config), list(_chain(error))[-1], where, ending)
         if isinstance(cause, FileNotFoundError) and cause.errno == errno.ENOENT and cause.filename:
-            return _not_there(str(cause.filename), _part(frames, config), config, where)
+            return _not_there(str(cause.filename), _part(frames, config), config, where, ending)
     return None
 
 
@@ -56,10 +65,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _chain_end(error: BaseException) -> BaseException:
-    return list(_chain(error))[-1]
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
@@ -99,13 +104,7 @@ def _of_github(names: Mapping[str, Any]) -> _Fetch | None:
         return None
     name, _, branch = repository.partition(":")
     folder = f"{name.replace('/', '_')}_{branch or 'main'}"
-    return _Fetch(f"https://github.com/{name}", f"Clone it into {_hub_folder()}/{folder}", repository)
-
-
-def _hub_folder() -> str:
-    import torch
-
-    return str(torch.hub.get_dir())
+    return _Fetch(f"https://github.com/{name}", f"Clone it into {torch.hub.get_dir()}/{folder}", repository)
 
 
 def _of_address(names: Mapping[str, Any]) -> _Fetch | None:
@@ -131,12 +130,10 @@ class _Part:
     Attributes:
         key: Its YAML path.
         cls: Its class.
-        arguments: Its ``init_args``.
     """
 
     key: str
     cls: type
-    arguments: Mapping[str, Any]
 
 
 def _part(frames: list[FrameType], config: object) -> _Part | None:
@@ -150,10 +147,9 @@ def _parts(value: object, key: str) -> Iterator[_Part]:
     match value:
         case {"class_path": str(path), **rest}:
             cls = component_class(path)
-            arguments = rest.get("init_args")
             if cls is not None:
-                yield _Part(key, cls, arguments if isinstance(arguments, Mapping) else {})
-            yield from _parts(arguments, join(key, "init_args"))
+                yield _Part(key, cls)
+            yield from _parts(rest.get("init_args"), join(key, "init_args"))
         case dict():
             for name, item in value.items():
                 yield from _parts(item, join(key, str(name)))
@@ -162,36 +158,30 @@ def _parts(value: object, key: str) -> Iterator[_Part]:
                 yield from _parts(item, join(key, index))
 
 
-def _not_fetched(fetch: _Fetch, part: _Part | None, cause: BaseException, where: str) -> ModelError:
+def _not_fetched(fetch: _Fetch, part: _Part | None, cause: BaseException, where: str, ending: str) -> ModelError:
     place = fetch.place
-    arguments = {} if part is None else _argument_names(part.cls)
-    if "model_path" in arguments and fetch.repository:
+    arguments = () if part is None else inspect.signature(part.cls).parameters
+    if {"model_id", "model_path"} <= set(arguments):
         files = f"https://huggingface.co/{fetch.repository}/resolve/main/ (config.json and weights.pth)"
         place = f"Put both files of {files} into a folder and write model_path: FOLDER in place of model_id"
     elif "Put it at" not in place:
         named = next((name for name in ("checkpoint_path", "pretrained_path") if name in arguments), None)
         place = place if named is None else f"Fetch it by hand and give its path as {named}"
     return ModelError(
-        f"The pretrained weights can't be fetched: {fetch.url} ({describe(cause).rstrip('.')}).",
+        f"A file that the model is built from can't be fetched: {fetch.url} ({describe(cause).rstrip('.')}).",
         where=where if part is None else f"{where}: {part.key} ({part.cls.__name__})",
-        fix=f"{place}; with a checkpoint of the whole model nothing is fetched, and {_RANDOM}.",
+        fix=f"{place}; {ending}.",
     )
 
 
-def _argument_names(cls: type) -> dict[str, Any]:
-    import inspect
-
-    return dict(inspect.signature(cls).parameters)
-
-
-def _not_there(path: str, part: _Part | None, config: object, where: str) -> ModelError:
+def _not_there(path: str, part: _Part | None, config: object, where: str, ending: str) -> ModelError:
     key = _key_of(path, config)
     place = key or (part.key if part is not None else "")
     return ModelError(
         "A file that the model is built from is missing.",
         where=f"{where}: {place}" if place else where,
         found=f"no {path}",
-        fix=f"Put it there, or give another path; weights that a checkpoint has are not needed with it, and {_RANDOM}.",
+        fix=f"Put it there, or give another path; {ending}.",
     )
 
 

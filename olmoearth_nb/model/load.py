@@ -170,7 +170,7 @@ def build_modules(
         with offline_encoders(sections["model"]) if random else contextlib.nullcontext():
             built = instantiate(sections, types, where=where)
     except ModelError as error:
-        explained = explain_missing(error, config, where=where)
+        explained = explain_missing(error, config, where=where, random=random)
         if explained is None:
             raise
         raise explained from error

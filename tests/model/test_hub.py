@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scenes
 import torch
 import yaml
 from places import Place
@@ -40,7 +41,9 @@ def test_a_file_of_a_hub_goes_where_the_class_looks_for_it(tmp_path: Path) -> No
     config = {"encoder": [{"class_path": "rslearn.models.presto.presto.Presto"}]}
     presto = importlib.import_module("rslearn.models.presto.presto")
     text = _explained(presto.Presto, config)
-    assert text.startswith("model.yaml: encoder[0] (Presto): The pretrained weights can't be fetched: https://hugging")
+    assert text.startswith(
+        "model.yaml: encoder[0] (Presto): A file that the model is built from can't be fetched: https://hugging"
+    )
     assert f"Put it at {tmp_path / 'rslearn_cache' / 'presto' / presto.MODEL_FILENAME}" in text
 
 
@@ -65,6 +68,17 @@ def test_a_repository_of_code_is_cloned_into_the_cache(tmp_path: Path) -> None:
     text = _explained(lambda: torch.hub.load("gastruc/anysat", "anysat", trust_repo=True))
     assert "https://github.com/gastruc/anysat" in text
     assert f"Clone it into {tmp_path / 'hub'}/gastruc_anysat_main" in text
+
+
+def test_where_the_file_has_the_architecture_random_weights_are_no_way_out(
+    tmp_path: Path, place: Callable[..., Place]
+) -> None:
+    config = scenes.raster_model_config()
+    section = {"class_path": "rslearn.models.prithvi.PrithviV2", "init_args": {"cache_dir": str(tmp_path)}}
+    config["model"]["init_args"]["model"]["init_args"]["encoder"] = [section]
+    with pytest.raises(ModelError) as caught:
+        place(config).load(random_weights=True)
+    assert f"Put it at {tmp_path / 'config.json'}; without it the architecture is not known" in str(caught.value)
 
 
 def test_other_failures_are_left_as_they_are() -> None:
