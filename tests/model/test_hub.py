@@ -74,11 +74,15 @@ def test_where_the_file_has_the_architecture_random_weights_are_no_way_out(
     tmp_path: Path, place: Callable[..., Place]
 ) -> None:
     config = scenes.raster_model_config()
-    section = {"class_path": "rslearn.models.prithvi.PrithviV2", "init_args": {"cache_dir": str(tmp_path)}}
+    arguments = {"size": "NANO", "pretrained_path": str(tmp_path)}
+    section = {"class_path": "rslearn.models.galileo.galileo.GalileoModel", "init_args": arguments}
     config["model"]["init_args"]["model"]["init_args"]["encoder"] = [section]
     with pytest.raises(ModelError) as caught:
         place(config).load(random_weights=True)
-    assert f"Put it at {tmp_path / 'config.json'}; without it the architecture is not known" in str(caught.value)
+    place_by_hand = (
+        f"Put it at {tmp_path / 'models' / 'nano' / 'config.json'}; without it the architecture is not known"
+    )
+    assert place_by_hand in str(caught.value)
 
 
 def test_other_failures_are_left_as_they_are() -> None:
