@@ -31,13 +31,13 @@ TIMES = {"oe_start_time": "2023-01-01T00:00:00+00:00", "oe_end_time": "2023-12-3
 _SMALL = 0.0002
 
 
-def copy_project(source: Path, folder: Path, *, window_size: int = 16, features: int = 2) -> Path:
+def copy_project(source: Path, folder: Path, *, window_size: int = 16, features: int = 1) -> Path:
     """Copies a configuration, with a request that is a few small windows.
 
     Args:
         source: The project folder; nothing in it is changed.
         folder: Where to.
-        window_size: Pixels, where windows are cells of a grid.
+        window_size: Pixels, where windows are cells of a grid; others become 64 at most.
         features: Features of the request that are kept.
     """
     folder.mkdir(parents=True)
@@ -57,7 +57,10 @@ def _shrink_windows(path: Path, size: int) -> None:
     arguments = windows.get("init_args") or {}
     if "grid_size" in arguments:
         arguments["grid_size"] = size
-        path.write_text(yaml.safe_dump(config, sort_keys=False))
+    if "window_size" in arguments:
+        # rslearn's Pad(mode="center") can't make a window larger than it is.
+        arguments["window_size"] = min(arguments["window_size"], 64)
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def _spare_half_precision(path: Path) -> None:

@@ -42,7 +42,7 @@ def test_vectors(tmp_path: Path) -> None:
     project = published.copy_project(published.SHARED / "forest_loss_driver", tmp_path / "project")
     runner = published.predict_at_random(project, tmp_path / "scratch")
     features = json.loads(runner.workspace.result.read_text())["features"]
-    assert len(features) == 2
+    assert len(features) == 1
     labels = {one["label"] for one in _legend(project)}
     assert {feature["properties"]["new_label"] for feature in features} <= labels
 
