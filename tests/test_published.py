@@ -56,8 +56,9 @@ def _legend(project: Path) -> list[dict[str, str]]:
 
 def test_the_template_names_its_placeholders_and_prepares_windows(tmp_path: Path) -> None:
     project = published.copy_project(published.SHARED / "sample", tmp_path / "project")
-    assert {error.split(": ")[0] for error in _errors(project)} == {"model.yaml"}
-    assert all("is a placeholder" in error for error in _errors(project))
+    of_model = [error for error in _errors(project) if error.startswith("model.yaml")]
+    assert of_model
+    assert all("is a placeholder" in error for error in of_model)
     tuning = OlmoEarthRunFineTuneRunner(project, tmp_path / "tuning", progress=False)
     assert tuning.prepare_labeled_windows().counts["windows"] > 0
     predicting = OlmoEarthRunPredictRunner(project, tmp_path / "scratch", progress=False)
