@@ -45,7 +45,6 @@ def copy_project(source: Path, folder: Path, *, window_size: int = 16, features:
         if path.is_file():
             shutil.copyfile(path, folder / path.name)
     _shrink_windows(folder / "olmoearth_run.yaml", window_size)
-    _spare_half_precision(folder / "model.yaml")
     request = source / REQUEST
     (folder / REQUEST).write_text(json.dumps(_small_request(request if request.exists() else None, features)))
     return folder
@@ -61,21 +60,6 @@ def _shrink_windows(path: Path, size: int) -> None:
         # rslearn's Pad(mode="center") can't make a window larger than it is.
         arguments["window_size"] = min(arguments["window_size"], 64)
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-
-
-def _spare_half_precision(path: Path) -> None:
-    """OlmoEarth encoders compute with 16 bits unless told otherwise, which takes a CPU longer."""
-    config = yaml.safe_load(path.read_text())
-    for encoder in _encoders(config):
-        encoder["init_args"]["autocast_dtype"] = None
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-
-
-def _encoders(value: Any) -> Iterator[dict[str, Any]]:
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _encoders(item)
-    if isinstance(value, dict) and str(value.get("class_path")).endswith(".OlmoEarth"):
-        yield value
 
 
 def _small_request(path: Path | None, features: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 
 from olmoearth_nb.errors import ConfigError, UsageError
 
-__all__ = ["PRECISIONS", "autocast", "choose_device", "choose_precision"]
+__all__ = ["PRECISIONS", "autocast", "choose_device", "choose_precision", "leave_precision"]
 
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 """Precisions by Lightning's names."""
@@ -96,3 +96,30 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     if precision not in _DTYPES:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def leave_precision(module: torch.nn.Module, config: object, device: torch.device) -> None:
+    """Lets OlmoEarth encoders compute on a CPU in the precision of the rest of the model.
+
+    Unless told otherwise they change to bfloat16 by themselves: on a CPU that is slower, and decoders may refuse what
+    comes out ("expected scalar type BFloat16 but found Float").
+
+    Args:
+        module: The model.
+        config: Its configuration; one that names ``autocast_dtype`` is obeyed.
+        device: Where it runs.
+    """
+    if device.type == "cpu" and not _names(config, "autocast_dtype"):
+        for part in module.modules():
+            if hasattr(part, "autocast_dtype"):
+                part.autocast_dtype = None
+
+
+def _names(config: object, key: str) -> bool:
+    match config:
+        case dict():
+            return key in config or any(_names(value, key) for value in config.values())
+        case list():
+            return any(_names(value, key) for value in config)
+        case _:
+            return False

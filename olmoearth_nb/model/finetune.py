@@ -18,6 +18,7 @@ from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, ModelError, OlmoEarthError, TrainingError
 from olmoearth_nb.model.batches import worker_context
 from olmoearth_nb.model.checkpoints import load_weights, read_checkpoint
+from olmoearth_nb.model.devices import leave_precision
 from olmoearth_nb.model.history import HISTORY_NAME, LAST_NAME, TrainingResult, read_training, write_training
 from olmoearth_nb.model.load import build_modules, read_model_config
 from olmoearth_nb.model.quiet import no_stderr, quiet
@@ -108,6 +109,7 @@ def fine_tune(
             precision=precision,
             where=str(model_yaml),
         )
+        leave_precision(module, config, trainer.strategy.root_device)
         training_log = TrainingLog(trainer_dir, seed=seed, progress=progress, log=log)
         vars(trainer)["callbacks"].insert(0, training_log)
         try:

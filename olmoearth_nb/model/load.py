@@ -17,7 +17,7 @@ from rslearn.train.tasks.multi_task import MultiTask
 
 from olmoearth_nb.errors import ConfigError, ModelError
 from olmoearth_nb.model.checkpoints import load_weights, read_checkpoint
-from olmoearth_nb.model.devices import autocast, choose_device, choose_precision
+from olmoearth_nb.model.devices import autocast, choose_device, choose_precision, leave_precision
 from olmoearth_nb.model.encoders import offline_encoders, without_pretrained
 from olmoearth_nb.model.fields_writer import FieldsWriter
 from olmoearth_nb.model.hub import explain_missing
@@ -110,6 +110,7 @@ def load_model(
         writer = _writer(config, variables, task, where=str(model_yaml))
         if weights is not None:
             load_weights(module, weights, where=str(checkpoint))
+    leave_precision(module, config, chosen)
     module.to(chosen)
     module.eval()
     return LoadedModel(

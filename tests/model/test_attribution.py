@@ -287,11 +287,12 @@ def test_series_of_two_sensors_and_a_mask(tmp_path: Path) -> None:
 def test_olmoearth_with_twelve_dates(tmp_path: Path) -> None:
     place, loaded = olmoearth_place(tmp_path / "o")
     encoder: Any = loaded.module.model.encoder[0]
-    assert encoder.autocast_dtype is not None
+    encoder.autocast_dtype = torch.bfloat16
     trace = trace_of(place, loaded, "a")
     why = trace.attribute(1, pixel=(4, 5), batch_size=8)
     _complete(why)
-    assert encoder.autocast_dtype is not None
+    assert encoder.autocast_dtype == torch.bfloat16  # as it was before
+
     assert why.inputs["sentinel2_l2a"].shape == (12, 12, 16, 16)
     assert why.inputs["sentinel1"].shape == (12, 2, 16, 16)
     covered = trace.attribute(1, pixel=(4, 5), method="occlusion", patch_size=8, batch_size=8)

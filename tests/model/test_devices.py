@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from olmoearth_nb.errors import ConfigError, UsageError
-from olmoearth_nb.model.devices import autocast, choose_device, choose_precision
+from olmoearth_nb.model.devices import autocast, choose_device, choose_precision, leave_precision
 
 CPU = torch.device("cpu")
 
@@ -62,3 +62,20 @@ def test_autocast_changes_what_is_computed_with() -> None:
         assert layer(values).dtype == torch.float32
     with autocast("bf16-mixed", CPU):
         assert layer(values).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("config", "device", "left"),
+    [
+        ({"model": {"init_args": {"encoder": [{"init_args": {"patch_size": 4}}]}}}, "cpu", None),
+        ({"model": {"init_args": {"encoder": [{"init_args": {"autocast_dtype": "bfloat16"}}]}}}, "cpu", torch.bfloat16),
+        ({}, "cuda", torch.bfloat16),
+    ],
+)
+def test_encoders_compute_in_the_precision_of_the_model(config: object, device: str, left: object) -> None:
+    class Encoder(torch.nn.Module):
+        autocast_dtype: torch.dtype | None = torch.bfloat16
+
+    encoder = Encoder()
+    leave_precision(torch.nn.Sequential(encoder), config, torch.device(device))
+    assert encoder.autocast_dtype == left
