@@ -58,27 +58,36 @@ def _constructors(target: type) -> list[Callable[..., Any]]:
 def _constructor_through_bases(target: type) -> Parameters:
     types: dict[str, object] = {}
     required: frozenset[str] = frozenset()
-    passed: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
     constructors = _constructors(target)
     for constructor in constructors:
         read = _read(constructor, _hints(constructor), bound=False)
-        required |= {name for name in read.required if name not in types} - passed
-        types = {**{name: kind for name, kind in read.types.items() if name not in passed}, **types}
-        passed |= _passed_on(constructor)
+        required |= {name for name in read.required if name not in types} - given
+        types = {**{name: kind for name, kind in read.types.items() if name not in given}, **types}
         if not read.open:
             return Parameters(types, required, open=False)
+        handed_on = _given_to_base(constructor)
+        if handed_on is None:
+            return Parameters(types, required, open=True)
+        given |= handed_on
     return Parameters(types, required, open=bool(constructors))
 
 
-def _passed_on(constructor: Callable[..., Any]) -> frozenset[str]:
-    """Names of arguments that a constructor gives to the next one itself, so that nobody else can."""
+def _given_to_base(constructor: Callable[..., Any]) -> frozenset[str] | None:
+    """What a constructor gives to that of its base by name, beside ``**kwargs``; None if those go elsewhere."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(constructor)))
     except (OSError, TypeError, SyntaxError):
-        return frozenset()  # no source
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    onwards = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "__init__"]
-    return frozenset(keyword.arg for call in onwards for keyword in call.keywords if keyword.arg is not None)
+        return frozenset()  # nothing to look at
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "__init__"
+    ]
+    calls = [call for call in calls if any(keyword.arg is None for keyword in call.keywords)]
+    if not calls:
+        return None
+    return frozenset(keyword.arg for call in calls for keyword in call.keywords if keyword.arg is not None)
 
 
 def _read(target: Callable[..., Any], hints: Mapping[str, object], *, bound: bool) -> Parameters:
