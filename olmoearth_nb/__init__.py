@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.bundles import bundle_project, unbundle, verify_bundle
     from olmoearth_nb.config import Project
     from olmoearth_nb.config.single_file import convert_project
+    from olmoearth_nb.config.upgrade import upgrade_project
     from olmoearth_nb.errors import OlmoEarthError
     from olmoearth_nb.labels.annotations import make_annotations
     from olmoearth_nb.legend import Legend
@@ -42,6 +43,7 @@ _HOMES = {
     "migrate_windows": "olmoearth_nb.store.migrate",
     "preview": "olmoearth_nb.maps.preview",
     "unbundle": "olmoearth_nb.bundles",
+    "upgrade_project": "olmoearth_nb.config.upgrade",
     "verify_bundle": "olmoearth_nb.bundles",
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "migrate_windows",
     "preview",
     "unbundle",
+    "upgrade_project",
     "verify_bundle",
 ]
 

@@ -22,6 +22,7 @@ from olmoearth_nb.cli.label_report import add_label_report
 from olmoearth_nb.cli.labels import add_annotations
 from olmoearth_nb.cli.migrate import add_migrate
 from olmoearth_nb.cli.steps import add_check, add_steps, pipeline
+from olmoearth_nb.cli.upgrade import add_upgrade
 from olmoearth_nb.errors import OlmoEarthError, UsageError
 
 __all__ = ["local_predict", "main"]
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_check(command)
     add_convert(command)
+    add_upgrade(command)
     add_annotations(command)
     add_label_report(command)
     add_steps(command)

@@ -17,6 +17,8 @@ from rslearn.config import DatasetConfig, LayerConfig
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.config.arguments import ArgumentChecker
+from olmoearth_nb.config.renamed import Modern, modern_dataset
+from olmoearth_nb.config.renamed.notice import renamed_problems
 from olmoearth_nb.config.report import ALL_STEPS, Problem
 from olmoearth_nb.config.schema import ObjectSpec
 from olmoearth_nb.config.templates import Template, fill_values
@@ -41,12 +43,14 @@ class DatasetFile:
     """``dataset.json``.
 
     Attributes:
-        raw: What it says.
-        problems: What is wrong with it.
+        raw: What it says, older spellings translated.
+        problems: What is wrong with it, and what was translated.
+        modern: How it was translated.
     """
 
     raw: dict[str, Any]
     problems: tuple[Problem, ...]
+    modern: Modern
 
     @functools.cached_property
     def layers(self) -> dict[str, LayerConfig]:
@@ -101,7 +105,8 @@ def read_dataset(path: Path) -> DatasetFile:
         return dict(pairs)
 
     try:
-        raw = parse_json(read_text(path, what="dataset configuration"), object_pairs_hook=keep)
+        text = read_text(path, what="dataset configuration")
+        raw = parse_json(text, object_pairs_hook=keep)
     except InputFileError as error:
         raise ConfigError(error.what, where=error.where) from error
     except ValueError as error:
@@ -109,7 +114,10 @@ def read_dataset(path: Path) -> DatasetFile:
     if not isinstance(raw, dict):
         raise ConfigError("It is not a JSON object.", where=str(path), found=type(raw).__name__)
     problems = [_duplicate(key) for key in duplicates]
-    return DatasetFile(raw, (*problems, *_variables(raw), *_schema(raw), *_repeated_bands(raw)))
+    modern = modern_dataset(raw)
+    raw = modern.value
+    problems += renamed_problems(modern, DATASET_CONFIG_NAME, text, DATASET_STEPS)
+    return DatasetFile(raw, (*problems, *_variables(raw), *_schema(raw), *_repeated_bands(raw)), modern)
 
 
 def check_sources(dataset: DatasetFile, *, search_path: Sequence[Path] = ()) -> list[Problem]:

@@ -8,7 +8,6 @@ replaced, and what comes out is read again and compared with what was meant.
 from __future__ import annotations
 
 import difflib
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from olmoearth_nb.config.yamlfile import parse_yaml
+from olmoearth_nb.config.yamltext import block, flow, line_end, newline, scalar, value_end
 from olmoearth_nb.errors import ConfigError, StorageError, UsageError
 from olmoearth_nb.files import atomic_path
 
@@ -219,11 +219,11 @@ def _changed(text: str, keys: Keys, new: object) -> str:
     if isinstance(value, yaml.ScalarNode) and not isinstance(new, Mapping | list):
         start, end = value.start_mark.index, value.end_mark.index
         gap = " " if start == end and text[start - 1 : start] == ":" else ""
-        return text[:start] + gap + _scalar(new, value.style) + text[end:]
+        return text[:start] + gap + scalar(new, value.style) + text[end:]
     if parent.flow_style:
-        return text[: value.start_mark.index] + _flow(new) + text[value.end_mark.index :]
+        return text[: value.start_mark.index] + flow(new) + text[value.end_mark.index :]
     first = key.start_mark.index
-    return text[:first] + _block(last, new, key.start_mark.column, text) + text[_end(value, key) :]
+    return text[:first] + block(last, new, key.start_mark.column, text) + text[value_end(value, key) :]
 
 
 def _entry(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node]:
@@ -234,67 +234,28 @@ def _entry(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node]:
     raise LookupError(name)
 
 
-def _end(node: yaml.Node, key: yaml.Node) -> int:
-    """Where a value ends; that of a block, PyYAML puts behind the comments and blank lines after it."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(last[1], last[0]) if isinstance(last, tuple) else _end(last, last)
-    return max(int(node.end_mark.index), int(key.end_mark.index) + 1 if node.start_mark == node.end_mark else 0)
-
-
-def _line_end(text: str, index: int) -> int:
-    """The place behind the line break of a line."""
-    found = text.find("\n", index)
-    return len(text) if found < 0 else found + 1
-
-
 def _added(text: str, parent: yaml.MappingNode, name: str, new: object) -> str:
     if parent.flow_style or not parent.value:
         place = parent.end_mark.index - 1
         if parent.value:
             last = parent.value[-1]
-            place = _end(last[1], last[0])
-        return f"{text[:place]}{', ' if parent.value else ''}{_flow({name: new})[1:-1]}{text[place:]}"
+            place = value_end(last[1], last[0])
+        return f"{text[:place]}{', ' if parent.value else ''}{flow({name: new})[1:-1]}{text[place:]}"
     last_key, last = parent.value[-1]
-    place = _line_end(text, _end(last, last_key) - 1)
+    place = line_end(text, value_end(last, last_key) - 1)
     column = last_key.start_mark.column
-    line = f"{' ' * column}{_block(name, new, column, text)}{_newline(text)}"
-    return text[:place] + ("" if text[:place].endswith("\n") else _newline(text)) + line + text[place:]
+    line = f"{' ' * column}{block(name, new, column, text)}{newline(text)}"
+    return text[:place] + ("" if text[:place].endswith("\n") else newline(text)) + line + text[place:]
 
 
 def _removed(text: str, parent: yaml.MappingNode, name: str) -> str:
     key, value = _entry(parent, name)
-    start, end = key.start_mark.index, _end(value, key)
+    start, end = key.start_mark.index, value_end(value, key)
     if not parent.flow_style:
-        return text[: text.rfind("\n", 0, start) + 1] + text[_line_end(text, end - 1) :]
+        return text[: text.rfind("\n", 0, start) + 1] + text[line_end(text, end - 1) :]
     index = [one for one, _ in parent.value].index(key)
     if index:
         before = parent.value[index - 1]
-        return text[: _end(before[1], before[0])] + text[end:]
+        return text[: value_end(before[1], before[0])] + text[end:]
     after = parent.value[1][0].start_mark.index if len(parent.value) > 1 else end
     return text[:start] + text[after:]
-
-
-def _newline(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
-
-
-def _scalar(value: object, style: str | None = None) -> str:
-    """A scalar on one line, in quotes of this style if it is text and was in quotes."""
-    quotes = style if isinstance(value, str) and style in ("'", '"') else None
-    return _dump(value, default_style=quotes)
-
-
-def _flow(value: object) -> str:
-    return _dump(value, default_flow_style=True)
-
-
-def _block(name: str, value: object, column: int, text: str) -> str:
-    """A key with its value, without the indentation of its first line and its last line break."""
-    lines = _dump({name: value}, default_flow_style=False).split("\n")
-    return f"{_newline(text)}{' ' * column}".join(lines)
-
-
-def _dump(value: object, **style: Any) -> str:
-    text: str = yaml.safe_dump(value, width=math.inf, allow_unicode=True, sort_keys=False, **style)
-    return text.removesuffix("\n").removesuffix("\n...")

@@ -9,6 +9,8 @@ from typing import Any
 
 from olmoearth_nb.config.arguments import ArgumentChecker
 from olmoearth_nb.config.imports import import_object
+from olmoearth_nb.config.renamed import modern_model
+from olmoearth_nb.config.renamed.notice import renamed_problems
 from olmoearth_nb.config.report import Problem, did_you_mean
 from olmoearth_nb.config.schema import ObjectSpec
 from olmoearth_nb.config.templates import KNOWN_VARIABLES, Template, placeholders
@@ -27,11 +29,6 @@ MODEL_STEPS = frozenset({StepName.INFERENCE, StepName.FINE_TUNE})
 _TRAINING = frozenset({StepName.FINE_TUNE})
 _PRETRAINED = ("model_path", "checkpoint_path", "checkpoint_dir", "pretrained_path", "restore_path")
 _WRITERS = ("rslearn.train.prediction_writer.RslearnWriter", "olmoearth_nb.model.fields_writer.FieldsWriter")
-_RENAMED = (
-    ("patch_size", "crop_size"),
-    ("overlap_ratio", "overlap_pixels"),
-    ("load_all_patches", "load_all_crops"),
-)
 # Keys of the parser itself, beside model, data and trainer.
 _PARSER_KEYS = (
     "seed_everything",
@@ -53,7 +50,7 @@ class ModelFile:
     """``model.yaml`` as the run will see it, with stand-ins for variables.
 
     Attributes:
-        value: What it says.
+        value: What it says, older spellings translated.
         problems: What is wrong with it, but for the classes that it names.
     """
 
@@ -117,12 +114,12 @@ def read_model(path: Path, *, has_extra_files: bool) -> ModelFile:
         )
         for key, line in file.duplicates
     ]
-    model = ModelFile(file.value, ())
-    problems += _variables(template, file.value, has_extra_files=has_extra_files)
-    problems += _unfilled(file.value)
-    problems += _sections(file.value)
-    problems += _mixed_names(model)
-    return ModelFile(file.value, tuple(problems))
+    modern = modern_model(file.value)
+    problems += renamed_problems(modern, MODEL_CONFIG_NAME, template.filled, MODEL_STEPS)
+    problems += _variables(template, modern.value, has_extra_files=has_extra_files)
+    problems += _unfilled(modern.value)
+    problems += _sections(modern.value)
+    return ModelFile(modern.value, tuple(problems))
 
 
 def check_classes(model: ModelFile, *, search_path: Sequence[Path] = ()) -> list[Problem]:
@@ -236,17 +233,3 @@ def _trainer(section: object) -> Iterator[Problem]:
                 expected="class_path and init_args",
                 steps=MODEL_STEPS,
             )
-
-
-def _mixed_names(model: ModelFile) -> Iterator[Problem]:
-    for split in ("train", "val", "test", "predict"):
-        merged = model.split(split)
-        for old, new in _RENAMED:
-            if merged.get(old) is not None and merged.get(new) is not None:
-                yield Problem(
-                    file=MODEL_CONFIG_NAME,
-                    key=f"data.init_args.{split}_config",
-                    found=f"It has both {old} and {new}, counting those of default_config.",
-                    fix=f"{old} is the older name of {new}: keep one.",
-                    steps=MODEL_STEPS,
-                )

@@ -12,6 +12,7 @@ from olmoearth_nb.archive import is_archive, unpacked
 from olmoearth_nb.config.check import check_project
 from olmoearth_nb.config.dataset_json import DATASET_CONFIG_NAME, read_dataset
 from olmoearth_nb.config.model_yaml import MODEL_CONFIG_NAME
+from olmoearth_nb.config.renamed.notice import warn_of_renamed
 from olmoearth_nb.config.report import ALL_STEPS, CheckReport, config_error, did_you_mean, one_of
 from olmoearth_nb.config.runconfig import RunConfig, read_run_config
 from olmoearth_nb.config.schema import RUN_CONFIG_NAME
@@ -204,6 +205,7 @@ class Project:
         errors = [problem for problem in file.problems if problem.severity == "error"]
         if errors:
             raise config_error(errors)
+        warn_of_renamed(self.dataset_config_path, file.modern)
         return file.with_absolute_paths(self.data_path)
 
     def check(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from olmoearth_nb.config.renamed import modern_model
+from olmoearth_nb.config.renamed.notice import warn_of_renamed
 from olmoearth_nb.config.yamlfile import parse_yaml
 from olmoearth_nb.errors import ConfigError, InputFileError
 from olmoearth_nb.files import read_text
@@ -57,7 +59,7 @@ def template_variables(
 
 
 def read_model_config(model_yaml: Path, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Reads ``model.yaml`` and fills in its template variables.
+    """Reads ``model.yaml``, fills in its template variables and translates older spellings.
 
     A variable that is not among ``variables`` is taken from the environment. Variables in comments don't count. A
     value that consists of a variable without text is null, as it would be if the text were replaced in the file.
@@ -82,8 +84,10 @@ def read_model_config(model_yaml: Path, variables: Mapping[str, str]) -> dict[st
     numbers = iter(range(len(found)))
     value = parse_yaml(_VARIABLE.sub(lambda _: f"{tag}{next(numbers)}E", text), str(model_yaml)).value
     filler = _Filler(re.compile(f"{tag}([0-9]+)E"), text, found, {**os.environ, **variables}, str(model_yaml))
-    filled: dict[str, Any] = filler.fill(value)
-    return filled
+    modern = modern_model(filler.fill(value))
+    warn_of_renamed(model_yaml, modern)
+    config: dict[str, Any] = modern.value
+    return config
 
 
 class _Filler:

@@ -142,7 +142,7 @@ def _vector_format(draft: Draft, keys: Keys) -> None:
         if name in _VECTOR_FORMATS:
             new = _formatted(_VECTOR_FORMATS, name, _vector_options(options))
         elif name is not None:
-            fix = f"Give the class: vector_format with class_path and init_args. The names were {', '.join(_VECTOR_FORMATS)}."
+            fix = f"Give the class: class_path and init_args. The names were {', '.join(_VECTOR_FORMATS)}."
             draft.unclear(place, f"There is no vector format of the name {name!r}.", fix)
             continue
         elif key == "format" and isinstance(old, Mapping):

@@ -40,10 +40,10 @@ _RENAMED: Mapping[str, Mapping[str, tuple[str, Callable[[Any], Any], str]]] = {
             "Twice the padding: half of what crops share is cut from each.",
         )
     },
-    _DATA: {
-        name: ("use_in_memory_dataset", bool, "It is called use_in_memory_dataset now.")
-        for name in ("use_in_memory_all_patches_dataset", "use_in_memory_all_crops_dataset")
-    },
+    _DATA: dict.fromkeys(
+        ("use_in_memory_all_patches_dataset", "use_in_memory_all_crops_dataset"),
+        ("use_in_memory_dataset", bool, "It is called use_in_memory_dataset now."),
+    ),
     **{
         f"rslearn.train.tasks.{name}": {
             "metric_mode": (

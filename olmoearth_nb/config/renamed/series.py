@@ -77,9 +77,9 @@ def _stacks(draft: Draft, name: str) -> Iterator[Keys]:
         return
     for keys, path in specs(draft.mapping(("data",)), ("data",)):
         arguments = draft.mapping((*keys, "init_args"))
-        if path in (_CONCATENATE, "Concatenate") and arguments.get("output_selector") == name:
-            if arguments.get("concatenate_dim") in (None, 1, "TIME"):
-                yield keys
+        along_time = arguments.get("concatenate_dim") in (None, 1, "TIME")
+        if path in (_CONCATENATE, "Concatenate") and arguments.get("output_selector") == name and along_time:
+            yield keys
 
 
 def _bands(draft: Draft, name: str) -> int | None:

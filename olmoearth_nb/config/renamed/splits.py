@@ -66,13 +66,27 @@ def _overlap(draft: Draft, places: dict[str, Keys]) -> None:
         elif own is not None:
             draft.put((*keys, _RATIO), _PIXELS, pixels)
             draft.changed((*keys, _RATIO), {_RATIO: own}, {_PIXELS: pixels}, _WHY)
-        elif shared is not None and section.get(_PIXELS) is None:
-            draft.add((*keys, _PIXELS), pixels)
     if _RATIO in default and _UNKNOWN not in wanted.values():
-        place = (*places["default_config"], _RATIO)
-        draft.drop(place)
-        new = {name: {_PIXELS: pixels} for name, pixels in wanted.items() if pixels is not None}
-        draft.changed(place, {_RATIO: shared}, new or None, _WHY)
+        _shared_overlap(draft, places, wanted)
+
+
+def _shared_overlap(draft: Draft, places: dict[str, Keys], wanted: dict[str, Any]) -> None:
+    """The ratio of the default section: there in pixels if they follow from it alone, and where a split differs."""
+    keys = places["default_config"]
+    default = draft.mapping(keys)
+    ratio, side = default[_RATIO], default.get("crop_size")
+    base = round(side * ratio) if default.get("load_all_crops") and isinstance(side, int) and ratio else None
+    new = {} if base is None else {_PIXELS: base}
+    if base is None:
+        draft.drop((*keys, _RATIO))
+    else:
+        draft.put((*keys, _RATIO), _PIXELS, base)
+    for name in _SPLITS:
+        pixels, place = wanted[name] or 0, places[name]
+        if pixels != (base or 0) and draft.mapping(place).get(_PIXELS) is None:
+            draft.add((*place, _PIXELS), pixels)
+            new[f"{name}.{_PIXELS}"] = pixels
+    draft.changed((*keys, _RATIO), {_RATIO: ratio}, new or None, _WHY)
 
 
 _UNKNOWN = object()
