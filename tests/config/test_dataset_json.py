@@ -131,7 +131,9 @@ def test_arguments_of_a_legacy_source_are_checked(folder: ProjectFolder) -> None
         "srcdir": "x",
         "ingest": False,
     }
-    assert only(problems_of(folder)).key == "layers.imagery.data_source.init_args.srcdir"
+    named, wrong = problems_of(folder)
+    assert "older spelling" in named.found
+    assert wrong.key == "layers.imagery.data_source.init_args.srcdir"
 
 
 def test_a_custom_source_beside_the_project(folder: ProjectFolder) -> None:
