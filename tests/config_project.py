@@ -98,9 +98,12 @@ model:
               activation:
                 class_path: torch.nn.Identity
           - class_path: rslearn.train.tasks.segmentation.SegmentationHead
-    lr: 1e-4
-    plateau: true
-    plateau_patience: 2
+    optimizer:
+      class_path: rslearn.train.optimizer.AdamW
+      init_args: {lr: 1e-4}
+    scheduler:
+      class_path: rslearn.train.scheduler.PlateauScheduler
+      init_args: {patience: 2}
 data:
   class_path: rslearn.train.data_module.RslearnDataModule
   init_args:
@@ -122,7 +125,7 @@ data:
         num_classes: 2
     num_workers: ${NUM_WORKERS}
     default_config:
-      patch_size: 16
+      crop_size: 16
     train_config:
       groups: [spatial]
       tags: {split: train}
@@ -133,8 +136,8 @@ data:
       groups: [spatial]
       tags: {split: test}
     predict_config:
-      load_all_patches: true
-      overlap_ratio: 0.25
+      load_all_crops: true
+      overlap_pixels: 4
 trainer:
   max_epochs: 1
   logger:
@@ -152,7 +155,7 @@ trainer:
         output_layer: ${PREDICTION_OUTPUT_LAYER}
         merger:
           class_path: rslearn.train.prediction_writer.RasterMerger
-          init_args: {padding: 2}
+          init_args: {overlap_pixels: 4}
 # unused: ${EXTRA_FILES_PATH}
 """
 

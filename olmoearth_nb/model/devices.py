@@ -112,7 +112,7 @@ def leave_precision(module: torch.nn.Module, config: object, device: torch.devic
     if device.type == "cpu" and not _names(config, "autocast_dtype"):
         for part in module.modules():
             if hasattr(part, "autocast_dtype"):
-                part.autocast_dtype = None
+                vars(part)["autocast_dtype"] = None
 
 
 def _names(config: object, key: str) -> bool:
