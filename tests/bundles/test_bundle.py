@@ -225,5 +225,5 @@ def test_the_commands(folder: ProjectFolder, tmp_path: Path, capsys: pytest.Capt
     assert cli.main(["check", str(path)]) == 1
     error = capsys.readouterr().err
     assert error.startswith("BundleError: ")
-    assert "damaged or incomplete" in error
+    assert "It is no bundle" in error
     assert cli.main(["bundle", str(folder.path), "--evaluate", "test"]) == 2
