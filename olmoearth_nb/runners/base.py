@@ -14,8 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from rslearn.utils.geometry import Projection
 
-from olmoearth_nb.errors import InputFileError, OlmoEarthError, StaleScratchError, StorageError, UsageError
-from olmoearth_nb.files import absolute_path, atomic_path, hash_file
+from olmoearth_nb.config.renamed import modern_model
+from olmoearth_nb.config.rewrite import masked
+from olmoearth_nb.config.yamlfile import parse_yaml
+from olmoearth_nb.errors import ConfigError, InputFileError, OlmoEarthError, StaleScratchError, StorageError, UsageError
+from olmoearth_nb.files import absolute_path, atomic_path, hash_file, hash_json, read_text
 from olmoearth_nb.planning import WindowFilter
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.store.lock import one_at_a_time
@@ -30,6 +33,7 @@ __all__ = [
     "counted",
     "file_hash",
     "install_file",
+    "model_hash",
     "pick_ids",
     "pick_steps",
     "raise_if_failed",
@@ -193,6 +197,26 @@ def file_hash(path: Path, *, what: str = "file") -> str:
     except OSError as error:
         raise InputFileError(f"The {what} can't be read: {error.strerror}.", where=str(path)) from error
     return _hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+def model_hash(path: Path) -> str:
+    """Changes when ``model.yaml`` says something else; comments and older spellings of the same don't count.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputFileError: If it can't be read.
+    """
+    return _model_hash(path, file_hash(path, what="model configuration"))
+
+
+@functools.lru_cache(maxsize=16)
+def _model_hash(path: Path, content: str) -> str:
+    try:
+        return hash_json(modern_model(parse_yaml(masked(read_text(path)), str(path)).value).value)
+    except (ConfigError, TypeError):
+        return content  # the check of the project says what is wrong with it; YAML has values that JSON has not
 
 
 @functools.lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from rslearn.dataset import Window
 from olmoearth_nb.config import Project, WindowPrep
 from olmoearth_nb.files import hash_json
 from olmoearth_nb.labels.prepare import PreparedWindow
-from olmoearth_nb.runners.base import file_hash, refuse_foreign, remove
+from olmoearth_nb.runners.base import file_hash, model_hash, refuse_foreign, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
 from olmoearth_nb.store.label_layer import LabelWriter
 from olmoearth_nb.store.local_listing import imagery_fingerprint
@@ -95,7 +95,7 @@ class FineTuneScratch:
                 without_storage = {key: value for key, value in config.items() if key != "storage"}
                 return {"dataset.json": hash_json(without_storage), "imagery": hash_json(imagery_fingerprint(config))}
             case _:
-                inputs = {"model.yaml": file_hash(project.model_config_path, what="model configuration")}
+                inputs = {"model.yaml": model_hash(project.model_config_path)}
                 return {**inputs, _START: "random"} if self.random_weights else inputs
 
     def notes(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from olmoearth_nb.geojson import (
     write_collection,
 )
 from olmoearth_nb.planning import Plan
-from olmoearth_nb.runners.base import Ids, file_hash, install_file, pick_ids, refuse_foreign, remedy, remove
+from olmoearth_nb.runners.base import Ids, file_hash, install_file, model_hash, pick_ids, refuse_foreign, remedy, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
 from olmoearth_nb.store.index import read_index, write_index
 from olmoearth_nb.store.local_listing import imagery_fingerprint
@@ -106,7 +106,7 @@ class PredictionScratch:
                 }
             case _:
                 return {
-                    "model.yaml": file_hash(self.project.model_config_path, what="model configuration"),
+                    "model.yaml": model_hash(self.project.model_config_path),
                     "checkpoint": RANDOM_WEIGHTS if self._is_random() else file_hash(self.checkpoint()),
                     "extra_model_files": self.extra_files_path and file_hash(self.extra_files_path),
                 }

@@ -197,6 +197,25 @@ def test_another_checkpoint_is_noticed(raster_project: Path) -> None:
     assert len(np.unique(_read(path)[0])) == 1
 
 
+def test_the_same_model_in_another_spelling_is_no_other_model(raster_project: Path) -> None:
+    path = raster_project / "model.yaml"
+    modern = path.read_text()
+    config = yaml.safe_load(modern)
+    arguments = config["model"]["init_args"]
+    arguments.pop("scheduler", None)
+    arguments["optimizer"] = {"class_path": "rslearn.train.optimizer.AdamW", "init_args": {"lr": 0.001}}
+    path.write_text(yaml.safe_dump(config))
+    _runner(raster_project).run_pipeline()
+    del arguments["optimizer"]
+    arguments["lr"] = 0.001
+    path.write_text("# an older spelling\n" + yaml.safe_dump(config))
+    assert _runner(raster_project).run_inference().counts["predicted before"] == 16
+    arguments["lr"] = 0.002
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(StaleScratchError, match=r"model\.yaml changed"):
+        _runner(raster_project).run_inference()
+
+
 def test_a_changed_knob_of_postprocessing_runs_that_step_again(raster_project: Path) -> None:
     runner = _runner(raster_project)
     runner.run_pipeline()
