@@ -90,7 +90,7 @@ def _name(cls: type) -> str:
 
 
 @contextlib.contextmanager
-def offline_encoders(config: Mapping[str, Any]) -> Iterator[None]:
+def offline_encoders(config: Mapping[str, Any], *, stubborn: bool = True) -> Iterator[None]:
     """Within the block, encoders without weights are built from the installed packages alone.
 
     rslearn's loader of OlmoEarth encoders fetches the architecture from Hugging Face even when it is told to leave
@@ -99,9 +99,10 @@ def offline_encoders(config: Mapping[str, Any]) -> Iterator[None]:
 
     Args:
         config: The section ``model``, see :func:`without_pretrained`.
+        stubborn: Whether those others get none; False where only what asks for no weights shall have none.
     """
     classes = {_name(cls): cls for cls in map(_class, _class_paths(config)) if cls is not None}
-    modules = [name for known, names in _STUBBORN.items() if known in classes for name in names]
+    modules = [name for known, names in _STUBBORN.items() if stubborn and known in classes for name in names]
     olmoearth = any(_name(base) == _OLMOEARTH for cls in classes.values() for base in cls.__mro__)
     with _lock, contextlib.ExitStack() as stack:
         if olmoearth:

@@ -168,7 +168,7 @@ def build_modules(
         sections["model"] = without_pretrained(sections["model"], weights)
     types: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
     try:
-        with offline_encoders(sections["model"]) if random else contextlib.nullcontext():
+        with offline_encoders(sections["model"], stubborn=random):
             built = instantiate(sections, types, where=where)
     except ModelError as error:
         explained = explain_missing(error, config, where=where, random=random)
