@@ -72,4 +72,6 @@ def outline(crs: CRS, resolution: tuple[float, float], shape: shapely.Geometry) 
     factors = (resolution[0] / x_resolution, resolution[1] / y_resolution)
     if factors != (1, 1):
         shape = shapely.transform(shape, lambda points: points * factors)
-    return STGeometry(Projection(crs, x_resolution, y_resolution), shape, None)
+    # One that is read from a file asks PROJ for its code each time it is written for a window (0.1 s); this one knows.
+    known = CRS.from_string(crs.to_string())
+    return STGeometry(Projection(known, x_resolution, y_resolution), shape, None)
