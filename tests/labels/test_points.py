@@ -175,4 +175,4 @@ def test_two_thousand_points_take_no_time(make_task: MakeTask) -> None:
 
     assert len(windows) == 2000
     # Measured 0.5 s; asking PROJ's database for each point takes more than a minute.
-    assert spent < 4
+    assert spent < 15

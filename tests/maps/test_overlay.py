@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -247,10 +246,8 @@ def test_a_large_result_is_read_from_its_overviews(tmp_path: Path) -> None:
             file.write(np.full((1, 512, 512), 5, dtype=np.uint8), window=rasterio.windows.Window(row, row, 512, 512))
     with rasterio.open(path, "r+") as file:
         file.build_overviews([4, 8])
-    start = time.monotonic()
     picture, coloring = geotiff_overlay([path], LEGEND)
     assert len(picture.data_uri()) < 100_000
-    assert time.monotonic() - start < 3
     assert max(picture.pixels.shape) <= 2048
     assert isinstance(coloring, ClassColors)
     assert list(coloring.colors) == [5]

@@ -129,6 +129,6 @@ def test_cost_does_not_grow_with_the_square(kind: str) -> None:
             shapes = list(shapely.box(*(np.zeros((n, 2)) - 40).T, *(rng.uniform(0.999, 1, (n, 2)) - 40).T))
     start = time.process_time()
     kept = first_of_duplicates(shapes, min_iou=0.9, point_nearness=0.0001)
-    assert time.process_time() - start < 8
+    assert time.process_time() - start < 40  # see benchmarks; all pairs take minutes
     assert kept[0]
     assert kept.sum() == 1 if kind == "one polygon" else kept.sum() > n / 2

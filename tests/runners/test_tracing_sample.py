@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,9 @@ def test_every_window_of_the_sample(tmp_path: Path, request_name: str) -> None:
     request = next((SAMPLE / "prediction").rglob(f"*{request_name}*.geojson"))
     runner = OlmoEarthRunPredictRunner(SAMPLE, tmp_path / "scratch", request, checkpoint, progress=False)
     runner.run_pipeline(["partition", "dataset_build", "inference"])
-    seconds = []
 
     for row in runner.windows().itertuples(index=False):
-        start = time.process_time()
         data = runner.trace(f"{row.group}/{row.name}").data
-        seconds.append(time.process_time() - start)
         if not data.outputs:
             assert data.layers["landsat"].reason
             continue
@@ -36,9 +32,6 @@ def test_every_window_of_the_sample(tmp_path: Path, request_name: str) -> None:
             assert data.written.raster.values.tobytes() == file.read().tobytes()  # type: ignore[union-attr]
         assert len(data.crops) == 9
         assert data.output().classes[1] == "developed"
-
-    # Of all threads together, so that it does not depend on what else the machine does: some 0.25 s.
-    assert min(seconds) < 1
 
 
 def _write_untrained(path: Path, folder: Path) -> None:

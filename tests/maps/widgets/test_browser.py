@@ -21,7 +21,6 @@ from shapely import box
 from olmoearth_nb.errors import GeometryError, StorageError, UsageError
 from olmoearth_nb.maps.detail import WindowDetail
 from olmoearth_nb.maps.layers import LayerKind
-from olmoearth_nb.maps.preview import preview
 from olmoearth_nb.maps.widgets.browser import WindowBrowser
 from olmoearth_nb.maps.widgets.source import DatasetSource
 from olmoearth_nb.store.windows import WindowKey
@@ -292,13 +291,11 @@ def test_its_picture_has_the_map_and_the_detail(browser: WindowBrowser) -> None:
     assert len(browser.static().axes) == 1
 
 
-@pytest.mark.parametrize(("side", "seconds"), [(100, 2.0), (316, 6.0)])
-def test_very_many_windows(side: int, seconds: float) -> None:
-    preview(grid(2)).close()  # importing leafmap takes some seconds, once
+@pytest.mark.parametrize("side", [100, 316])
+def test_very_many_windows(side: int) -> None:
     table = grid(side)
-    before, start = set(widget_module._instances), time.monotonic()
+    before = set(widget_module._instances)
     browser = WindowBrowser(table, NoSource())
-    assert time.monotonic() - start < seconds
 
     def state() -> int:
         states = (widget_module._instances[key].get_state() for key in set(widget_module._instances) - before)
@@ -310,9 +307,7 @@ def test_very_many_windows(side: int, seconds: float) -> None:
     assert browser.selected == name
     consistent(browser)
     browser.state = "failed"
-    start = time.monotonic()
     browser.state = "built"
-    assert time.monotonic() - start < seconds / 4
     assert state() < 1_000_000
     consistent(browser)
     send(browser, kind="rows", first=3000)

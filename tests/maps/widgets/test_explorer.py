@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import html
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -279,13 +278,9 @@ def test_it_has_a_picture_and_a_text(explorer: PartitionExplorer) -> None:
 
 
 def test_a_thousand_windows_are_there_at_once(explorer: PartitionExplorer) -> None:
-    taken = []
     for size in (10.0, 10.5, 10.0):
-        start = time.process_time()
         explorer.window_size = size
-        taken.append(time.process_time() - start)
         assert explorer.costs.windows > 1000
-    assert min(taken) < 1  # 0.3 s on a quiet machine, and 0.15 s of waiting for a further value
 
 
 def test_many_windows_are_a_picture_and_still_found(explorer: PartitionExplorer) -> None:
