@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import scenes
 import shapely
 from places import Place, make_place
@@ -22,6 +23,8 @@ from rslearn.utils.raster_format import GeotiffRasterFormat
 from olmoearth_nb.model.load import LoadedModel
 
 KINDS = ("segmentation", "per-pixel regression", "classification", "regression", "detection", "multi")
+# A detector is large: half a minute of computing where the others take seconds.
+MOST_KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind == "detection" else kind for kind in KINDS]
 TASKS = "rslearn.train.tasks"
 MODELS = "rslearn.models"
 

@@ -162,7 +162,7 @@ PLACES = [
 ]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.sampled_from(PLACES), scalars)
 def test_any_scalar_comes_back_and_nothing_else_differs(place: tuple[str, ...], value: object) -> None:
     text = SAMPLE.read_text()
@@ -184,7 +184,7 @@ def test_any_scalar_comes_back_and_nothing_else_differs(place: tuple[str, ...], 
     assert same or after.endswith(rest)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(
     st.dictionaries(st.sampled_from(["grid_size", "overlap_size", "clip", "limit", "zeta"]), scalars, max_size=5),
     st.sampled_from(["partition_request_geometry", "prepare_window_geometries"]),

@@ -169,6 +169,7 @@ def every_stop(data: TraceData, legend: Legend | None = None) -> dict[str, Figur
     return {stop.key: plot_trace(data, stop.key, choice=PanelChoice(), legend=legend) for stop in stops_of(data)}
 
 
+@pytest.mark.slow
 def test_sixty_classes() -> None:
     window = traced.trace_window(size=11)
     names = [f"<b>class</b> ${index}$ {'x' * 30}" for index in range(60)]

@@ -23,6 +23,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Models without training get the same weights in every run."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Callable[..., Place]:
     """Makes a place with a configuration of the test's own."""

@@ -228,6 +228,7 @@ def test_dates(tmp_path: Path) -> None:
         trace.what_if(drop_dates=[0, 1, 2, 3], fill="remove")
 
 
+@pytest.mark.slow
 def test_objects(tmp_path: Path) -> None:
     place = task_models.task_place(tmp_path, "detection", count=2)
     trace = trace_of(place, task_models.load(place), "w0")

@@ -258,7 +258,7 @@ tiles = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(tiles, min_size=1, max_size=7), st.integers(0, 7), st.integers(0, 2**16))
 def test_merging_partitions_is_merging_windows(tif, tmp_path_factory, inputs, cut, seed):
     """However inputs overlap and whatever their nodata, and both are what a dictionary of pixels gives."""

@@ -51,7 +51,9 @@ def _pixels(path: Path) -> np.ndarray:
         return np.asarray(source.read())
 
 
-@pytest.mark.parametrize(("step", "updates"), [("building", 20), ("predict", 5), ("postprocess", 1)])
+@pytest.mark.parametrize(
+    ("step", "updates"), [("building", 20), pytest.param("predict", 5, marks=pytest.mark.slow), ("postprocess", 1)]
+)
 def test_a_killed_prediction_goes_on(raster_project: Path, step: str, updates: int) -> None:
     scratch = raster_project.parent / "killed"
     _killed(OlmoEarthRunPredictRunner, raster_project, scratch, step=step, updates=updates)

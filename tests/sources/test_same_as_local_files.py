@@ -64,10 +64,12 @@ def test_band_sets(tmp_path: Path, band_sets: list[dict[str, Any]]) -> None:
 
 
 QUERIES: list[dict[str, Any]] = [
-    {"space_mode": "MOSAIC", "max_matches": 1},
     {"space_mode": "MOSAIC", "max_matches": 2},
-    {"space_mode": "CONTAINS", "max_matches": 3},
     {"space_mode": "INTERSECTS", "max_matches": 3},
+]
+MORE_QUERIES: list[dict[str, Any]] = [
+    {"space_mode": "MOSAIC", "max_matches": 1},
+    {"space_mode": "CONTAINS", "max_matches": 3},
     {"space_mode": "INTERSECTS", "max_matches": 3, "min_matches": 3},
     {"space_mode": "SINGLE_COMPOSITE"},
 ]
@@ -79,7 +81,9 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=str)
+@pytest.mark.parametrize(
+    "query", [*QUERIES, *(pytest.param(one, marks=pytest.mark.slow) for one in MORE_QUERIES)], ids=str
+)
 def test_queries_over_overlapping_items_of_one_and_of_several_files(tmp_path: Path, query: dict[str, Any]) -> None:
     folder = tmp_path / "imagery"
     write_raster(folder / "a.tif", seed=1, nodata=0)

@@ -61,7 +61,7 @@ def assert_written(data: TraceData, window: Window) -> None:
     assert data.written.raster.values.tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize("kind", task_models.KINDS)
+@pytest.mark.parametrize("kind", task_models.MOST_KINDS)
 def test_what_is_written_is_what_a_prediction_writes(tmp_path: Path, kind: str) -> None:
     """Windows of 32 pixels in overlapping crops of 16."""
     place = task_models.task_place(tmp_path / "place", kind)
@@ -108,7 +108,7 @@ def test_windows_and_crops_of_other_sizes(tmp_path: Path, size: int, crop: int |
         np.testing.assert_array_equal(values.values, data.written.raster.values[0])  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("kind", task_models.KINDS)
+@pytest.mark.parametrize("kind", task_models.MOST_KINDS)
 def test_the_loss_is_that_of_training(tmp_path: Path, kind: str) -> None:
     place = task_models.task_place(tmp_path / "place", kind, crop_size=None)
     loaded = task_models.load(place)
