@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from olmoearth_nb.config.renamed.draft import Draft, Keys, Modern
+from olmoearth_nb.config.renamed.platform import modern_platform_source
 
 __all__ = ["modern_dataset"]
 
@@ -76,6 +77,7 @@ def _layer(draft: Draft, keys: Keys) -> None:
         source = (*keys, "data_source")
         _source_name(draft, source)
         _source_keys(draft, source)
+        modern_platform_source(draft, keys)
         _source_arguments(draft, source)
         _query(draft, (*source, "query_config"))
 
