@@ -119,7 +119,7 @@ def test_a_project_is_checked_and_upgraded(folder: ProjectFolder) -> None:
     warnings = [
         one.found for one in project.check().problems if one.severity == "warning" and "layers.images" in one.key
     ]
-    assert any(OPTICAL in one and "planetary_computer.Sentinel2" in one for one in warnings)
+    assert any(OPTICAL in one and "planetary_computer.Sentinel2" in one for one in found)
     upgrade_project(project.path).write()
     assert not [one for one in Project(project.path).check().problems if "layers.images" in one.key]
 
