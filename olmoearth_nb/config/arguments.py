@@ -137,6 +137,8 @@ class ArgumentChecker:
                     self._misfit(value, annotation, path)
                 for index, item in enumerate(value):
                     self.check_value(item, object if inner is None else inner, join(path, index))
+                if inner is str and not self.plain_call and not all(isinstance(item, str) for item in value):
+                    self._misfit(value, annotation, path)  # of other things the parser makes what it can
             case _ if self.plain_call:
                 self._check_plain(value, annotation, path)
 

@@ -73,6 +73,22 @@ def test_an_overlap_without_crops_in_order_is_dropped_and_one_without_a_size_is_
     assert "each direction" in unclear.found
 
 
+def test_numbered_classes_are_named_and_stay_numbers() -> None:
+    task = "rslearn.train.tasks.classification.ClassificationTask"
+
+    def classes(**arguments: Any) -> Any:
+        return modern_model({"task": {"class_path": task, "init_args": arguments}})
+
+    assert classes(classes=[0, 1, 2]).value["task"]["init_args"] == {
+        "classes": ["0", "1", "2"],
+        "read_class_id": True,
+    }
+    assert classes(classes=[3, 7], read_class_id=True).value["task"]["init_args"]["classes"] == ["3", "7"]
+    assert not classes(classes=["0", "1"]).changes
+    (unclear,) = classes(classes=[1, 2]).unclear
+    assert "[1, 2]" in unclear.found
+
+
 def test_mixed_spellings_are_one() -> None:
     value = splits(default_config={"patch_size": 64}, predict_config={"crop_size": 32}).value["data"]["init_args"]
     assert value == {"default_config": {"crop_size": 64}, "predict_config": {"crop_size": 32}}

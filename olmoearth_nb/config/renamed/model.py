@@ -16,6 +16,7 @@ _MODULE = "rslearn.train.lightning_module.RslearnLightningModule"
 _DATA = "rslearn.train.data_module.RslearnDataModule"
 _ENCODER = "rslearn.models.olmoearth_pretrain.model.OlmoEarth"
 _NORMALIZE = "rslearn.models.olmoearth_pretrain.norm.OlmoEarthNormalize"
+_POOLING = "rslearn.models.pooling_decoder.SegmentationPoolingDecoder"
 
 # Classes that rslearn has taken over from projects; taken from there where the project's package is installed.
 _MOVED = {
@@ -25,9 +26,8 @@ _MOVED = {
     "olmoearth_projects.helios.norm.HeliosNormalize": _NORMALIZE,
     "rslp.helios.model.Helios": _ENCODER,
     "rslp.helios.norm.HeliosNormalize": _NORMALIZE,
-    "olmoearth_projects.train.segmentation_pooling_decoder.SegmentationPoolingDecoder": (
-        "rslearn.models.pooling_decoder.SegmentationPoolingDecoder"
-    ),
+    "olmoearth_projects.train.segmentation_pooling_decoder.SegmentationPoolingDecoder": _POOLING,
+    "rslp.nandi.train.SegmentationPoolingDecoder": _POOLING,
     "rslp.transforms.mask.Mask": "rslearn.train.transforms.mask.Mask",
 }
 
@@ -67,6 +67,7 @@ _DROPPED = {
     "rslearn.train.transforms.normalize.Normalize": {"num_bands": "It has no effect any more."},
     "rslearn.train.transforms.select_bands.SelectBands": {"num_bands_per_timestep": "It has no effect any more."},
 }
+_CLASSIFYING = ("rslearn.train.tasks.classification.ClassificationTask", "rslearn.train.tasks.detection.DetectionTask")
 _PLATEAU = {
     "plateau_factor": "factor",
     "plateau_patience": "patience",
@@ -107,6 +108,8 @@ def _object(draft: Draft, keys: Keys, path: str) -> None:
             if old in draft.mapping(arguments):
                 draft.changed((*arguments, old), {old: draft.at((*arguments, old))}, None, why)
                 draft.drop((*arguments, old))
+    if any(_is(path, name) for name in _CLASSIFYING):
+        _numbered_classes(draft, arguments)
     if _is(path, _MODULE):
         _lightning_module(draft, arguments)
     elif _is(path, _DATA):
@@ -176,6 +179,26 @@ def _factory(draft: Draft, keys: Keys, switch: str, new: str, options: Mapping[s
     for key in others:
         draft.drop((*keys, key))
     draft.changed((*keys, first), old, None if value is None else {new: value}, why)
+
+
+def _numbered_classes(draft: Draft, keys: Keys) -> None:
+    """Classes that are numbers: names are text now, and labels are compared with numbers only as places in the list."""
+    place = (*keys, "classes")
+    classes = draft.at(place)
+    if not isinstance(classes, list) or not any(isinstance(one, int) for one in classes):
+        return
+    by_number = draft.mapping(keys).get("read_class_id") is True
+    if not by_number and classes != list(range(len(classes))):
+        found = f"Names of classes have to be text now, and labels are not: {classes}."
+        fix = "Label the classes 0, 1, 2, …, and say read_class_id: true with their names as classes."
+        draft.unclear(place, found, fix)
+        return
+    new: dict[str, Any] = {"classes": [str(one) for one in classes]}
+    draft.put(place, "classes", new["classes"])
+    if not by_number:
+        new["read_class_id"] = True
+        draft.add((*keys, "read_class_id"), True)
+    draft.changed(place, {"classes": classes}, new, "Names are text; labels and results stay the numbers.")
 
 
 def _encoder(draft: Draft, keys: Keys) -> None:
