@@ -67,7 +67,6 @@ _DROPPED = {
     "rslearn.train.transforms.normalize.Normalize": {"num_bands": "It has no effect any more."},
     "rslearn.train.transforms.select_bands.SelectBands": {"num_bands_per_timestep": "It has no effect any more."},
 }
-_CLASSIFYING = ("rslearn.train.tasks.classification.ClassificationTask", "rslearn.train.tasks.detection.DetectionTask")
 _PLATEAU = {
     "plateau_factor": "factor",
     "plateau_patience": "patience",
@@ -108,16 +107,10 @@ def _object(draft: Draft, keys: Keys, path: str) -> None:
             if old in draft.mapping(arguments):
                 draft.changed((*arguments, old), {old: draft.at((*arguments, old))}, None, why)
                 draft.drop((*arguments, old))
-    if any(_is(path, name) for name in _CLASSIFYING):
-        _numbered_classes(draft, arguments)
-    if _is(path, _MODULE):
-        _lightning_module(draft, arguments)
-    elif _is(path, _DATA):
-        modern_splits(draft, arguments)
-    elif _is(path, _ENCODER):
-        _encoder(draft, arguments)
-    else:
-        modern_series(draft, keys, path)
+    for name, bring in _SPECIAL.items():
+        if _is(path, name):
+            bring(draft, arguments)
+    modern_series(draft, keys, path)
 
 
 def _is(path: str, name: str) -> bool:
@@ -213,3 +206,13 @@ def _encoder(draft: Draft, keys: Keys) -> None:
         draft.add((*keys, "patch_size"), value)
     why = "It is an argument of the encoder itself."
     draft.changed((*place, "patch_size"), f"forward_kwargs.patch_size: {value}", {"patch_size": value}, why)
+
+
+# Those whose older arguments are more than other names.
+_SPECIAL: Mapping[str, Callable[[Draft, Keys], None]] = {
+    _MODULE: _lightning_module,
+    _DATA: modern_splits,
+    _ENCODER: _encoder,
+    "rslearn.train.tasks.classification.ClassificationTask": _numbered_classes,
+    "rslearn.train.tasks.detection.DetectionTask": _numbered_classes,
+}

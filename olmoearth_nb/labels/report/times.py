@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,17 +15,15 @@ from rslearn.config.dataset import DataSourceConfig, QueryConfig, SpaceMode
 from olmoearth_nb.labels.report.balance import are_classes
 from olmoearth_nb.labels.report.bounds import CONFOUNDED, EMPTY_TIME, FEWEST_FOR_TIMES
 from olmoearth_nb.labels.report.facts import LabelFacts
+from olmoearth_nb.labels.report.files import check_file_times, is_local
 from olmoearth_nb.labels.report.findings import LabelFinding, named, plural
+from olmoearth_nb.labels.report.moments import Asked, asked_of, day_of, tasks_at
 from olmoearth_nb.legend import ClassLegend, RangeLegend
 
 __all__ = ["KNOWN_STARTS", "check_class_times", "check_imagery_times", "check_spans", "check_time_order"]
 
 Rows = npt.NDArray[np.bool_]
-Asked = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
-"""Starts and ends that a layer asks its source for, seconds since 1970."""
-
 _SOURCES = "rslearn.data_sources."
-_LOCAL = _SOURCES + "local_files.LocalFiles"
 _DAY = 86_400.0
 _MOST_LAYERS = 4
 _MONTH = timedelta(days=30)
@@ -59,7 +56,7 @@ def check_time_order(facts: LabelFacts, *, now: datetime) -> LabelFinding:
     future = start > now.timestamp()
     partly = ~future & (end > now.timestamp())
     there = facts.task_seconds[np.isfinite(facts.task_seconds).all(axis=1)]
-    span = f"From {_day(there[:, 0].min())} to {_day(there[:, 1].max())}." if len(there) else ""
+    span = f"From {day_of(there[:, 0].min())} to {day_of(there[:, 1].max())}." if len(there) else ""
     parts = [f"{plural(len(wrong), 'task')}: {wrong[0].words}"] if wrong else []
     parts += [f"{plural(int(future.sum()), 'task')} begin after today ({now:%Y-%m-%d})."] if future.any() else []
     parts += [f"{plural(int(partly.sum()), 'task')} go on after today."] if partly.any() else []
@@ -86,28 +83,14 @@ def check_imagery_times(
         now: Today.
     """
     sources = {name: layer.data_source for name, layer in layers.items() if layer.data_source is not None}
-    local = [name for name, source in sources.items() if source.class_path == _LOCAL]
-    dated = {name: source for name, source in sources.items() if source.class_path != _LOCAL}
-    if local and not dated:
-        yield LabelFinding(
-            code="time-imagery",
-            check="imagery of the times",
-            verdict="good",
-            found=f"{named(local)}: rslearn takes local files whatever the time of a task.",
-        )
+    dated = {name: source for name, source in sources.items() if not is_local(source)}
     if dated and np.isfinite(facts.task_seconds).all(axis=1).any():
-        asked = {name: _asked(facts, source) for name, source in dated.items()}
+        asked = {name: asked_of(facts, source) for name, source in dated.items()}
         yield _outside_sources(facts, asked, dated, now)
         yield _too_short(facts, asked, dated)
-
-
-def _asked(facts: LabelFacts, source: DataSourceConfig) -> Asked:
-    start, end = facts.task_seconds.T
-    if source.time_offset is not None:
-        start, end = start + source.time_offset.total_seconds(), end + source.time_offset.total_seconds()
-    if source.duration is not None:
-        end = start + source.duration.total_seconds()
-    return start, end
+    for name, source in sources.items():
+        if is_local(source):
+            yield check_file_times(facts, name, source)
 
 
 def _outside_sources(
@@ -129,7 +112,7 @@ def _outside_sources(
             since = f", which begins {first:%Y-%m-%d}" if first else ""
             parts.append(f"{name}{since}: {int(outside.sum()):,} tasks outside, {int(partly.sum()):,} in part.")
     starts, ends = (np.concatenate([one[side] for one in asked.values()]) for side in (0, 1))
-    span = f"Tasks ask for {_day(np.nanmin(starts))} to {_day(np.nanmax(ends))}."
+    span = f"Tasks ask for {day_of(np.nanmin(starts))} to {day_of(np.nanmax(ends))}."
     known = sorted({one["since"] for one in numbers.values() if one["since"]})
     begins = f"The imagery begins {named(known)}." if known else "When the imagery begins is not known here."
     return LabelFinding(
@@ -139,7 +122,7 @@ def _outside_sources(
         found=" ".join([*parts[:_MOST_LAYERS], span, begins]),
         advice="Correct the times, leave these tasks out, or take another source." * bool(parts),
         numbers=numbers,
-        where=_tasks(facts, rows),
+        where=tasks_at(facts, rows),
     )
 
 
@@ -162,7 +145,7 @@ def _too_short(facts: LabelFacts, asked: Mapping[str, Asked], sources: Mapping[s
         found=" ".join(parts[:_MOST_LAYERS]) or f"Each of {plural(len(asked), 'layer')} gets the images it asks for.",
         advice="Widen the times of the tasks, or give the layer a duration and time_offset." * bool(parts),
         numbers=numbers,
-        where=_tasks(facts, rows),
+        where=tasks_at(facts, rows),
     )
 
 
@@ -258,14 +241,6 @@ def cramers_v(table: npt.NDArray[Any]) -> float:
     squared = max(0.0, squared - (rows - 1) * (columns - 1) / (total - 1))
     least = min(rows - (rows - 1) ** 2 / (total - 1), columns - (columns - 1) ** 2 / (total - 1)) - 1
     return float(min(1.0, np.sqrt(squared / least))) if least > 0 else 0.0
-
-
-def _tasks(facts: LabelFacts, rows: Rows) -> gpd.GeoDataFrame | None:
-    return facts.tasks.iloc[np.flatnonzero(rows)].reset_index(drop=True) if rows.any() else None
-
-
-def _day(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(float(seconds), tz=UTC):%Y-%m-%d}"
 
 
 def _spans(days: Sequence[float] | npt.NDArray[np.float64]) -> str:

@@ -295,6 +295,40 @@ def test_an_empty_split_and_one_without_windows(tmp_path: Path) -> None:
     assert next(check_splits(windows, {})).verdict == "bad"
 
 
+def local(folder: Path, **arguments: object) -> dict[str, LayerConfig]:
+    init = {"src_dir": str(folder), "pattern": "*.tif", "time_pattern": r"_(?P<date>\d{8})", **arguments}
+    config = {
+        "type": "raster",
+        "band_sets": [{"bands": ["B02"], "dtype": "uint16"}],
+        "data_source": {"class_path": "olmoearth_nb.sources.LocalRasters", "init_args": init},
+    }
+    return {"own": LayerConfig.model_validate(config)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict", "outside"),
+    [
+        ({}, "bad", 100),
+        ({"times": {"b_20230401.tif": ["2020-01-01", "2020-02-01"]}}, "good", 0),
+        ({"time_pattern": None}, "good", None),
+        ({"pattern": "*.nc"}, "look", None),
+        ({"time_pattern": r"(?P<date>b_)"}, "look", None),
+    ],
+)
+def test_local_files_have_times(
+    tmp_path: Path, arguments: dict[str, object], verdict: str, outside: int | None
+) -> None:
+    imagery = tmp_path / "imagery"
+    imagery.mkdir()
+    for name in ("a_20180401.tif", "b_20230401.tif"):
+        (imagery / name).touch()  # never opened
+    planted = clean()
+    for task in planted.tasks:
+        task["properties"].update(oe_start_time="2020-01-01T00:00:00Z", oe_end_time="2020-12-31T00:00:00Z")
+    found = findings(planted.read(tmp_path), layers=local(imagery, **arguments))["time-imagery"]
+    assert (found.verdict, found.numbers.get("outside")) == (verdict, outside)
+
+
 # ---- times -------------------------------------------------------------------------------------------------------
 
 
