@@ -228,3 +228,22 @@ def test_half_an_extraction_leaves_no_file_under_its_name(tmp_path: Path, monkey
     assert [one for one in (tmp_path / "cache").rglob("*") if one.is_file()] == []
     folder, _ = unpacked(path)
     assert {name: (folder / name).read_bytes() for name in CONTENT} == CONTENT
+
+
+@pytest.mark.slow
+def test_a_file_of_more_than_four_gigabytes(tmp_path: Path) -> None:
+    source = tmp_path / "checkpoint.ckpt"
+    with source.open("wb") as file:
+        file.truncate(2**32 + 5)
+        file.seek(2**32 + 1)
+        file.write(b"end")
+    record = FileRecord.of(source)
+    assert record.size == 2**32 + 5
+    manifest = Manifest(name="p", version="1.0.0", files={"p/checkpoint.ckpt": record})
+    path = tmp_path / "a.zip"
+    manifest.write(path, {"p/checkpoint.ckpt": source})
+    source.unlink()
+    unpack(path, tmp_path / "out")  # compares every digest
+    with (tmp_path / "out" / "p" / "checkpoint.ckpt").open("rb") as file:
+        file.seek(2**32)
+        assert file.read() == b"\0end\0"

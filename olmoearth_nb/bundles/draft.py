@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import filelock
 from packaging.version import InvalidVersion, Version
 
 from olmoearth_nb.archive import SUFFIX, FileRecord, Manifest, Source, verified
@@ -51,6 +53,18 @@ class Draft:
         given = absolute_path(place, what="bundle")
         folder, file = (given.parent, given) if given.suffix.lower() == ".zip" else (given, None)
         records = {name: FileRecord.of(source) for name, source in self.sources.items()}
+        with _alone(folder):
+            return self._written(folder, file, version, records, overwrite=overwrite)
+
+    def _written(
+        self,
+        folder: Path,
+        file: Path | None,
+        version: str | None,
+        records: Mapping[str, FileRecord],
+        *,
+        overwrite: bool,
+    ) -> Bundle:
         newest = max(_versions(folder, self.name), default=None)
         if version is None and file is None and newest is not None:
             manifest, _ = self._with_version(str(newest), records)
@@ -76,6 +90,22 @@ class Draft:
         texts: dict[str, Source] = {CARD_NAME: card_text(facts).encode(), FACTS_NAME: text.encode()}
         files = {**records, **{name: FileRecord.of(source) for name, source in texts.items()}}
         return Manifest(name=self.name, version=version, files=dict(sorted(files.items()))), texts
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Lets one process at a time choose a version in a folder and write it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        lock.acquire()
+    except (NotImplementedError, OSError):
+        yield  # a file system without locks, or one that only reads: writing says so
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _has(path: Path, manifest: Manifest) -> bool:

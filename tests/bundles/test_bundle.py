@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from config_project import DATASET, ProjectFolder
 
 from olmoearth_nb import OlmoEarthRunFineTuneRunner, Project, bundle_project, cli, unbundle, verify_bundle
 from olmoearth_nb.bundles import Bundle
+from olmoearth_nb.bundles.draft import Draft
 from olmoearth_nb.config.strategies import PartitionSettings
 from olmoearth_nb.errors import BundleError, ProjectError, UsageError
 
@@ -227,3 +229,16 @@ def test_the_commands(folder: ProjectFolder, tmp_path: Path, capsys: pytest.Capt
     assert error.startswith("BundleError: ")
     assert "It is no bundle" in error
     assert cli.main(["bundle", str(folder.path), "--evaluate", "test"]) == 2
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
+    monkeypatch.setattr("olmoearth_nb.bundles.draft.card_text", str)
+    facts = [{"description": text} for text in ("a", "a" if same else "b")]
+    drafts = [Draft("p", {"p/a.bin": bytes(2_000_000)}, one) for one in facts]
+    # Locks are of open files, not of processes: threads are kept apart in the same way.
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(draft.write, tmp_path, None, overwrite=False) for draft in drafts]
+        versions = sorted(str(call.result().version) for call in calls)
+    assert versions == (["1.0.0", "1.0.0"] if same else ["1.0.0", "1.0.1"])
+    assert len(list(tmp_path.glob("*.zip"))) == len(set(versions))
