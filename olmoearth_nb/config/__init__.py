@@ -2,8 +2,9 @@
 
 from olmoearth_nb.config.aliases import install_aliases
 from olmoearth_nb.config.build import build_object, check_object
-from olmoearth_nb.config.imports import import_object, importable_from
+from olmoearth_nb.config.imports import import_object
 from olmoearth_nb.config.inputs import ArgumentInput, inputs_of
+from olmoearth_nb.config.modules import Carried, importable_from, make_importable
 from olmoearth_nb.config.project import Project
 from olmoearth_nb.config.report import FINE_TUNE_STEPS, PREDICT_STEPS, CheckReport, Problem
 from olmoearth_nb.config.roles import Role, role_for
@@ -20,6 +21,7 @@ __all__ = [
     "FINE_TUNE_STEPS",
     "PREDICT_STEPS",
     "ArgumentInput",
+    "Carried",
     "CheckReport",
     "InferenceResultsConfig",
     "ObjectSpec",
@@ -37,5 +39,6 @@ __all__ = [
     "inputs_of",
     "install_aliases",
     "load_run_config",
+    "make_importable",
     "role_for",
 ]

@@ -9,7 +9,8 @@ from typing import Any
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.config.annotations import coerce, item_type, value_type
 from olmoearth_nb.config.arguments import ArgumentChecker
-from olmoearth_nb.config.imports import import_object, importable_from
+from olmoearth_nb.config.imports import import_object
+from olmoearth_nb.config.modules import importable_from
 from olmoearth_nb.config.report import Problem, config_error
 from olmoearth_nb.config.roles import Role
 from olmoearth_nb.config.schema import ObjectSpec

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from importlib.machinery import PathFinder
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 from olmoearth_nb.border import describe, foreign_code
 from olmoearth_nb.compat import prepare_rslearn, quiet_rslearn
-from olmoearth_nb.config.aliases import COMPONENTS, alias_target, install_aliases, is_legacy_name
+from olmoearth_nb.config.aliases import COMPONENTS, alias_target, is_legacy_name
+from olmoearth_nb.config.modules import importable_from
 from olmoearth_nb.config.report import did_you_mean, one_of
 from olmoearth_nb.errors import ConfigError
 
-__all__ = ["import_object", "import_short", "importable_from"]
+__all__ = ["import_object", "import_short"]
 
 # What brings a package that rslearn imports and does not require.
 _EXTRAS = {
@@ -27,28 +26,6 @@ _EXTRAS = {
 }
 _PARSER_MODULES = ("rslearn.", "lightning.pytorch.", "torch.nn", "torch.optim")
 _NEEDS_TORCHVISION = ("rslearn.train", "rslearn.models")
-
-
-@contextlib.contextmanager
-def importable_from(search_path: Sequence[Path]) -> Iterator[None]:
-    """Lets modules in some folders be imported within the block.
-
-    The folders come last, so that they hide nothing that is installed, and are taken off ``sys.path`` again at the
-    end: a custom module that imports a neighbour does so at its top, not later. Worker processes that unpickle a
-    custom object need the same block (or ``PYTHONPATH``).
-
-    Args:
-        search_path: Folders, the first one first.
-    """
-    added = [str(folder) for folder in search_path if str(folder) not in sys.path]
-    sys.path.extend(added)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        for folder in added:
-            with contextlib.suppress(ValueError):
-                sys.path.remove(folder)
 
 
 def import_object(dotted: str, *, search_path: Sequence[Path] = ()) -> object:
@@ -74,9 +51,6 @@ def import_object(dotted: str, *, search_path: Sequence[Path] = ()) -> object:
     quiet_rslearn()
     if target.startswith(_NEEDS_TORCHVISION):
         prepare_rslearn()
-    if not target.startswith("olmoearth_nb."):
-        install_aliases()
-        _forget_other_projects(parts[0], search_path)
     with importable_from(search_path):
         module, rest = _import_longest(parts, dotted, search_path)
         return _attribute(module, rest, dotted)
@@ -158,16 +132,3 @@ def _attribute(module: ModuleType, names: list[str], dotted: str) -> object:
                 )
             found = getattr(found, name)
     return found
-
-
-def _forget_other_projects(top: str, search_path: Sequence[Path]) -> None:
-    """Forgets a custom module that another project's folder gave under the same name."""
-    importlib.invalidate_caches()
-    loaded = sys.modules.get(top)
-    here = PathFinder.find_spec(top, [str(folder) for folder in search_path])
-    if loaded is None or here is None or here.origin is None or getattr(loaded, "__file__", None) == here.origin:
-        return
-    if PathFinder.find_spec(top) is not None or not getattr(loaded, "__file__", None):
-        return  # installed, or built in
-    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
-        del sys.modules[name]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from olmoearth_nb.errors import ConfigError, InferenceError
 from olmoearth_nb.model.samples import Chunk, Sample, WindowStream
+from olmoearth_nb.model.sockets import keep_sockets_short
 
 __all__ = ["batches", "read_chunks", "window_order", "worker_context"]
 
@@ -75,7 +76,11 @@ def worker_context() -> multiprocessing.context.BaseContext:
     """How processes that read are started: forked where that is possible.
 
     Forked ones need no ``__main__`` guard, work in notebooks and have the windows already. They never touch a GPU.
+
+    Raises:
+        UsageError: If the path of the temporary folder is too long for their sockets, and there is no other.
     """
+    keep_sockets_short()
     methods = multiprocessing.get_all_start_methods()
     return multiprocessing.get_context("fork" if "fork" in methods else None)
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from olmoearth_nb.config import ObjectSpec, PartitionStrategies, Project, build_object, role_for
+from olmoearth_nb.config import (
+    ObjectSpec,
+    PartitionStrategies,
+    Project,
+    build_object,
+    importable_from,
+    make_importable,
+    role_for,
+)
 from olmoearth_nb.config.requirements import REQUIREMENTS_NAME, requirement_files, shown_file
 from olmoearth_nb.config.single_file.schema import SINGLE_CONFIG_NAME
 from olmoearth_nb.errors import InputFileError
@@ -17,7 +26,42 @@ from olmoearth_nb.runners.base import file_hash
 from olmoearth_nb.store.workspace import make_folder
 from olmoearth_nb.types import StepName
 
-__all__ = ["Components", "check_once"]
+__all__ = ["Components", "check_once", "with_modules", "worker_start"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Runner(Protocol):
+    @property
+    def project(self) -> Project: ...
+
+
+_RunnerT = TypeVar("_RunnerT", bound=_Runner)
+
+
+def with_modules(method: Callable[Concatenate[_RunnerT, _P], _T]) -> Callable[Concatenate[_RunnerT, _P], _T]:
+    """A method of a runner that calls custom classes: their project's modules can be imported all the while.
+
+    Args:
+        method: The method; what it calls may import a neighbour as late as it likes.
+    """
+
+    @functools.wraps(method)
+    def called(runner: _RunnerT, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with importable_from(runner.project.search_path):
+            return method(runner, *args, **kwargs)
+
+    return called
+
+
+def worker_start(project: Project) -> Callable[[], None]:
+    """What a worker process has to call before it does anything for a project; it can be pickled.
+
+    Args:
+        project: The project.
+    """
+    return functools.partial(make_importable, project.search_path)
 
 
 @dataclass(frozen=True)

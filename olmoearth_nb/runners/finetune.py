@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import geopandas as gpd
 from rslearn.dataset import Window
 
-from olmoearth_nb.config import Project, importable_from
+from olmoearth_nb.config import Project
 from olmoearth_nb.errors import (
     BuildError,
     InputFileError,
@@ -34,7 +34,7 @@ from olmoearth_nb.runners.base import (
     raise_if_failed,
     scratch_folder,
 )
-from olmoearth_nb.runners.components import Components, check_once
+from olmoearth_nb.runners.components import Components, check_once, with_modules, worker_start
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
@@ -152,6 +152,7 @@ class OlmoEarthRunFineTuneRunner:
         return make_label_report(self)
 
     @alone
+    @with_modules
     def prepare_labeled_windows(self, *, overwrite: bool = False) -> PrepareSummary:
         """Makes labelled windows of the annotation tasks, with splits, and writes them into the dataset.
 
@@ -215,6 +216,7 @@ class OlmoEarthRunFineTuneRunner:
         )
 
     @alone
+    @with_modules
     def build_dataset_from_windows(self, *, overwrite: bool = False, strict: bool = False) -> BuildSummary:
         """Gets the imagery of the labelled windows; windows that have theirs are left as they are.
 
@@ -233,8 +235,13 @@ class OlmoEarthRunFineTuneRunner:
             self.scratch.forget(step)
         self.scratch.begin(step)
         specs = [_spec(window) for window in self.scratch.windows()]
-        with importable_from(self.project.search_path):
-            outcomes = build_windows(self.workspace.dataset, specs, options=self.build_options, progress=self.progress)
+        outcomes = build_windows(
+            self.workspace.dataset,
+            specs,
+            options=self.build_options,
+            progress=self.progress,
+            start_worker=worker_start(self.project),
+        )
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(self.scratch.failures_path, [(spec.group, spec.name) for spec in specs], failed)
         raise_if_failed(BuildError, "got its imagery", failed, len(specs), strict=strict)
@@ -253,6 +260,7 @@ class OlmoEarthRunFineTuneRunner:
         )
 
     @alone
+    @with_modules
     def fine_tune(self, *, max_epochs: int | None = None, overwrite: bool = False) -> TrainingSummary:
         """Trains the model of ``model.yaml`` on the labelled windows; a training that was ended goes on.
 
@@ -275,18 +283,17 @@ class OlmoEarthRunFineTuneRunner:
         result = read_training(self.workspace.trainer) if self.scratch.stamps.is_done(step) else None
         if result is None or result.epochs < (max_epochs or 0):
             self.scratch.begin(step)
-            with importable_from(self.project.search_path):
-                result = fine_tune(
-                    self.project.model_config_path,
-                    variables=self._variables(),
-                    dataset_path=self.workspace.dataset,
-                    trainer_dir=make_folder(self.workspace.trainer),
-                    max_epochs=max_epochs,
-                    device=self.device,
-                    precision=self.precision,
-                    progress=self.progress,
-                    random_weights=self.scratch.random_weights,
-                )
+            result = fine_tune(
+                self.project.model_config_path,
+                variables=self._variables(),
+                dataset_path=self.workspace.dataset,
+                trainer_dir=make_folder(self.workspace.trainer),
+                max_epochs=max_epochs,
+                device=self.device,
+                precision=self.precision,
+                progress=self.progress,
+                random_weights=self.scratch.random_weights,
+            )
             self.scratch.stamps.finish(step)
         return _training_summary(result, time.monotonic() - start, self.scratch.notes())
 
@@ -309,6 +316,7 @@ class OlmoEarthRunFineTuneRunner:
         }
         return [calls[step]() for step in wanted]
 
+    @with_modules
     def evaluate(self, split: str | Sequence[str] | None = "test", *, apart_from: str | None = None) -> Evaluation:
         """How right the best checkpoint is on a split: by class, by window, with intervals, and where it is wrong.
 
@@ -326,6 +334,7 @@ class OlmoEarthRunFineTuneRunner:
         """
         return measured_splits(self, split, apart_from=apart_from)
 
+    @with_modules
     def worst(self, n: int = 10, *, by: str = "loss", split: str | Sequence[str] | None = "test") -> WorstWindows:
         """The windows of a split that the best checkpoint does worst on, or is least sure of.
 
@@ -503,6 +512,7 @@ class OlmoEarthRunFineTuneRunner:
             return self._models.load(None, self._variables())
         return self.model(checkpoint)
 
+    @with_modules
     def trace(
         self,
         window: object,

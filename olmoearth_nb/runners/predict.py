@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import geopandas as gpd
 
-from olmoearth_nb.config import PartitionStrategies, Project, importable_from
+from olmoearth_nb.config import PartitionStrategies, Project
 from olmoearth_nb.errors import (
     BuildError,
     InferenceError,
@@ -39,7 +39,7 @@ from olmoearth_nb.runners.base import (
     several,
     window_filter,
 )
-from olmoearth_nb.runners.components import Components, check_once
+from olmoearth_nb.runners.components import Components, check_once, with_modules, worker_start
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.frames import prediction_frame
 from olmoearth_nb.runners.measuring import measured_partitions
@@ -183,6 +183,7 @@ class OlmoEarthRunPredictRunner:
         """
         return self._plan(read_request(self.scratch.request_path), self._mask())
 
+    @with_modules
     def _plan(
         self,
         request: PredictionRequestCollection,
@@ -203,6 +204,7 @@ class OlmoEarthRunPredictRunner:
         )
 
     @alone
+    @with_modules
     def partition(self, *, overwrite: bool = False, storage: WindowStorage | None = None) -> PartitionSummary:
         """Splits the request into partitions and windows and creates them in the dataset.
 
@@ -244,6 +246,7 @@ class OlmoEarthRunPredictRunner:
             partitions={pid: len(windows) for pid, windows in partitions.items()},
         )
 
+    @with_modules
     def build_dataset(self, ids: Ids = None, *, overwrite: bool = False, strict: bool = False) -> BuildSummary:
         """Gets the imagery of the windows of some partitions; windows that have theirs are left as they are.
 
@@ -262,10 +265,13 @@ class OlmoEarthRunPredictRunner:
         if overwrite:
             scratch.forget(step)
         scratch.begin(step)
-        with importable_from(self.project.search_path):
-            outcomes = build_windows(
-                self.workspace.dataset, list(specs.values()), options=self.build_options, progress=self.progress
-            )
+        outcomes = build_windows(
+            self.workspace.dataset,
+            list(specs.values()),
+            options=self.build_options,
+            progress=self.progress,
+            start_worker=worker_start(self.project),
+        )
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(scratch.failures_path(step), specs, failed)
         raise_if_failed(BuildError, "got its imagery", failed, len(specs), strict=strict)
@@ -282,6 +288,7 @@ class OlmoEarthRunPredictRunner:
             notes=notes,
         )
 
+    @with_modules
     def run_inference(self, ids: Ids = None, *, overwrite: bool = False, strict: bool = False) -> InferenceSummary:
         """Runs the model on the windows of some partitions; windows that have their output are skipped.
 
@@ -333,6 +340,7 @@ class OlmoEarthRunPredictRunner:
             notes=scratch.notes(),
         )
 
+    @with_modules
     def postprocess(self, ids: Ids = None) -> PostprocessSummary:
         """Postprocesses the windows of some partitions and merges them, partition by partition.
 
@@ -384,6 +392,7 @@ class OlmoEarthRunPredictRunner:
         )
 
     @alone
+    @with_modules
     def combine(self, ids: Ids = None) -> PredictionResult:
         """Combines the results of partitions into the result of the request.
 
@@ -640,6 +649,7 @@ class OlmoEarthRunPredictRunner:
             return self._models.load(None, self._variables())
         return self.model(checkpoint)
 
+    @with_modules
     def trace(
         self,
         window: object,
@@ -668,6 +678,7 @@ class OlmoEarthRunPredictRunner:
         """
         return trace_prediction(self, window, features=features, checkpoint=checkpoint, training=training)
 
+    @with_modules
     def evaluate(self, ids: Ids = None) -> Evaluation:
         """How right the model is on the windows of some partitions that have a label layer.
 
@@ -682,6 +693,7 @@ class OlmoEarthRunPredictRunner:
         """
         return measured_partitions(self, ids, labels=True)
 
+    @with_modules
     def worst(self, n: int = 10, *, by: str = "entropy", ids: Ids = None) -> WorstWindows:
         """The windows that the model is least sure of, or, where there are labels, does worst on.
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pandas as pd
 from rslearn.dataset import Dataset, Window
 
-from olmoearth_nb.config import importable_from
 from olmoearth_nb.errors import OlmoEarthError
 from olmoearth_nb.runners.window_choice import Chosen, Drawn, choose_window
 from olmoearth_nb.runners.window_trace import WindowTrace
@@ -133,13 +132,10 @@ def _build(runner: Runner, drawn: Drawn) -> tuple[Any, Dataset, Window, str | No
         workers=0, retries=runner.build_options.retries, retry_backoff=runner.build_options.retry_backoff
     )
     failure: str | None
-    with importable_from(runner.project.search_path):
-        try:
-            failure = build_windows(path, [drawn.spec], options=options, progress=False).get(
-                (window.group, window.name)
-            )
-        except OlmoEarthError as error:
-            failure = str(error)
+    try:
+        failure = build_windows(path, [drawn.spec], options=options, progress=False).get((window.group, window.name))
+    except OlmoEarthError as error:
+        failure = str(error)
     return folder, dataset, window, failure
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,7 +72,12 @@ def default_workers(windows: int) -> int:
 
 
 def build_windows(
-    path: Path, windows: Sequence[WindowSpec], *, options: BuildOptions, progress: Progress = None
+    path: Path,
+    windows: Sequence[WindowSpec],
+    *,
+    options: BuildOptions,
+    progress: Progress = None,
+    start_worker: Callable[[], None] | None = None,
 ) -> dict[WindowKey, str | None]:
     """Builds every imagery layer that windows don't have yet.
 
@@ -82,6 +86,8 @@ def build_windows(
         windows: What to build.
         options: How.
         progress: See :mod:`olmoearth_nb.progress`.
+        start_worker: Called in worker processes before they open the dataset: makes the modules of data sources of the
+            user's own importable. It can be pickled.
 
     Returns:
         For each window that had something to build: None if it is complete now, else the reason.
@@ -98,7 +104,7 @@ def build_windows(
         return {}
     quiet_rslearn()
     drop_outdated_listings(read_json(path / CONFIG_NAME))
-    place = _Place(path, uuid.uuid4().hex, tuple(sys.path))
+    place = _Place(path, uuid.uuid4().hex, os.getpid(), start_worker)
     workers = default_workers(len(todo)) if options.workers is None else options.workers
     retry = _retry(dataset, options)
     bar = open_bar(progress, total=2 * len(todo), desc="Building dataset", unit="window")
@@ -126,12 +132,14 @@ class _Place(NamedTuple):
 
     path: Path
     session: str
-    sys_path: tuple[str, ...]
+    made_in: int
+    start_worker: Callable[[], None] | None
 
     @property
     def dataset(self) -> ScratchDataset:
-        # A data source of the user's own is imported in worker processes too, which may be older than the project.
-        sys.path.extend(entry for entry in self.sys_path if entry not in sys.path)
+        # Workers are used again, by another project perhaps.
+        if self.start_worker is not None and os.getpid() != self.made_in:
+            self.start_worker()
         return open_dataset(self.path, session=self.session)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from olmoearth_nb.config.imports import import_object, import_short, importable_from
+from olmoearth_nb.config import importable_from
+from olmoearth_nb.config.imports import import_object, import_short
 from olmoearth_nb.errors import ConfigError
 
 
