@@ -2,6 +2,7 @@
 
 from olmoearth_nb.config.aliases import install_aliases
 from olmoearth_nb.config.build import build_object, check_object
+from olmoearth_nb.config.code import custom_code
 from olmoearth_nb.config.imports import import_object
 from olmoearth_nb.config.inputs import ArgumentInput, inputs_of
 from olmoearth_nb.config.modules import Carried, importable_from, make_importable
@@ -34,6 +35,7 @@ __all__ = [
     "WindowPrep",
     "build_object",
     "check_object",
+    "custom_code",
     "import_object",
     "importable_from",
     "inputs_of",

@@ -18,7 +18,8 @@ from types import ModuleType
 
 __all__ = ["COMPONENTS", "alias_target", "install_aliases", "is_legacy_name"]
 
-_PREFIXES = ("olmoearth_run.runner.tools.", "olmoearth_run.tools.")
+# The last two are those of its first year, in which it was called Earth System Runner.
+_PREFIXES = ("olmoearth_run.runner.tools.", "olmoearth_run.tools.", "esrun.runner.tools.", "esrun.tools.")
 
 COMPONENTS: Mapping[str, str] = {
     "NoopPartitioner": "olmoearth_nb.partitioners.NoopPartitioner",
@@ -138,7 +139,7 @@ def is_legacy_name(dotted: str) -> bool:
     Args:
         dotted: Dotted name of a class.
     """
-    return dotted.partition(".")[0] in ("olmoearth_run", "olmoearth_shared")
+    return dotted.partition(".")[0] in ("olmoearth_run", "olmoearth_shared", "esrun")
 
 
 def alias_target(dotted: str) -> str | None:

@@ -15,6 +15,7 @@ from olmoearth_nb.config.report import Problem, config_error
 from olmoearth_nb.config.roles import Role
 from olmoearth_nb.config.schema import ObjectSpec
 from olmoearth_nb.config.signatures import parameters_of
+from olmoearth_nb.config.theirs import with_their_models
 from olmoearth_nb.config.yamlfile import join
 from olmoearth_nb.errors import ConfigError, OlmoEarthError
 
@@ -119,9 +120,10 @@ def _make(spec: ObjectSpec, search_path: Sequence[Path]) -> object:
     }
     name = getattr(target, "__qualname__", spec.target)
     where = f"{spec.file}: {spec.arguments_path if arguments else spec.path}"
+    made: Any = with_their_models(target) if isinstance(target, type) else target
     with foreign_code(ConfigError, f"{name} can't be made", where=where):
         try:
-            return target(**arguments)  # type: ignore[operator]  # checked to be callable
+            return made(**arguments)
         except OlmoEarthError as error:
             raise _located(error, spec, name, where) from error
 

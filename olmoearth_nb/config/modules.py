@@ -23,7 +23,7 @@ import cloudpickle
 from olmoearth_nb.compat import quiet_rslearn
 from olmoearth_nb.config.aliases import install_aliases
 
-__all__ = ["Carried", "importable_from", "make_importable"]
+__all__ = ["Carried", "importable_from", "is_beneath", "make_importable"]
 
 T = TypeVar("T")
 
@@ -182,3 +182,16 @@ def _root(name: str, module: ModuleType) -> str:
     file = Path(str(module.__file__))
     depth = name.count(".") + (file.stem == "__init__")
     return str(file.parents[depth]) if depth < len(file.parents) else ""
+
+
+def is_beneath(name: str, search_path: Sequence[Path]) -> bool:
+    """Whether a module was found in one of some folders.
+
+    Args:
+        name: Dotted name of a module.
+        search_path: The folders.
+    """
+    module = sys.modules.get(name)
+    if module is None or not getattr(module, "__file__", None):
+        return False
+    return _root(name, module) in {str(folder) for folder in search_path}

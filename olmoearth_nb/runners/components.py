@@ -14,6 +14,7 @@ from olmoearth_nb.config import (
     PartitionStrategies,
     Project,
     build_object,
+    custom_code,
     importable_from,
     make_importable,
     role_for,
@@ -123,7 +124,21 @@ class Components:
         section = self.project.run_config.require("postprocessing_strategies", step=StepName.POSTPROCESS)
         legend = self.project.legend
         colors = None if legend is None else asdict(legend)  # they are in the files
-        return hash_json([self.data_type, section.process_window.raw, section.process_partition.raw, colors])
+        stages = [section.process_window.raw, section.process_partition.raw]
+        code = custom_code(stages, search_path=self.project.search_path)
+        return hash_json([self.data_type, *stages, colors, *([code] if code else [])])
+
+    def partitioning_code(self) -> dict[str, str]:
+        """Hashes of the custom classes among the partitioners, by name."""
+        section = self.project.run_config.require("partition_strategies", step=StepName.PARTITION)
+        stages = [section.partition_request_geometry.raw, section.prepare_window_geometries.raw]
+        return custom_code(stages, search_path=self.project.search_path)
+
+    def labelling_code(self) -> dict[str, str]:
+        """Hashes of the custom classes among sampler, window preparer and splitter, by name."""
+        section = self.project.run_config.require("window_prep", step=StepName.PREPARE_LABELED_WINDOWS)
+        specs = [section.sampler, section.labeled_window_preparer, section.data_splitter]
+        return custom_code([spec.raw for spec in specs if spec], search_path=self.project.search_path)
 
     def sampler(self) -> Any:
         """What chooses among the tasks, or None to keep all."""

@@ -177,6 +177,8 @@ class OlmoEarthRunFineTuneRunner:
         if overwrite:
             self.scratch.forget(step)
         self.scratch.begin(step)
+        redo = "runner.prepare_labeled_windows(overwrite=True)"
+        self.scratch.stamps.begin_code(step, self.components.labelling_code(), redo=redo)
         prep = self.scratch.window_prep
         writer = LabelWriter(self.scratch.dataset, group=prep.group_name, layer=prep.label_layer)
         written, shown, splits = 0, 0, Counter[str]()

@@ -57,6 +57,7 @@ from olmoearth_nb.runners.summaries import (
     StepSummary,
     progress_state,
 )
+from olmoearth_nb.runners.takeover import is_of_olmoearth_runner, take_over
 from olmoearth_nb.runners.tracing import trace_prediction
 from olmoearth_nb.runners.window_trace import WindowTrace
 from olmoearth_nb.runners.worst import WorstWindows
@@ -208,6 +209,8 @@ class OlmoEarthRunPredictRunner:
     def partition(self, *, overwrite: bool = False, storage: WindowStorage | None = None) -> PartitionSummary:
         """Splits the request into partitions and windows and creates them in the dataset.
 
+        Those that olmoearth-runner made of the same request in this scratch are taken over.
+
         Args:
             overwrite: Remove the windows and results of another request or partitioning that lie in this scratch.
             storage: ``files`` for a folder with ``metadata.json`` for each window, as users' scripts read them;
@@ -220,7 +223,9 @@ class OlmoEarthRunPredictRunner:
         """
         start, scratch, step = time.monotonic(), self.scratch, StepName.PARTITION
         notes = self._check(step)
-        if not overwrite:
+        if not overwrite and is_of_olmoearth_runner(scratch):
+            notes += (take_over(scratch, self.components, self.plan()),)
+        elif not overwrite:
             scratch.check(step)
         if overwrite or not scratch.stamps.is_done(step):
             planned = self.plan()
@@ -230,6 +235,7 @@ class OlmoEarthRunPredictRunner:
             scratch.begin(step, storage=storage)
             scratch.write_plan(planned)
             scratch.stamps.finish(step, made=planned.partition_ids)
+        scratch.stamps.begin_code(step, self.components.partitioning_code(), redo="runner.partition(overwrite=True)")
         partitions = {pid: scratch.windows_of(pid) for pid in scratch.partition_ids()}
         uses = Counter((spec.group, spec.name) for windows in partitions.values() for spec in windows)
         if isinstance(scratch.dataset.storage, ThreadedStorage):

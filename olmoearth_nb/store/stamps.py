@@ -92,6 +92,20 @@ class Stamps:
             stamps[step] = {"inputs": dict(inputs), "done": False}
             write_json(self.path, stamps)
 
+    def begin_code(self, step: str, code: Mapping[str, str], *, redo: str) -> None:
+        """Notes which custom classes make a step, apart from its files: later steps need not know them.
+
+        Args:
+            step: Name of the step.
+            code: Hash of each class by its name.
+            redo: The call that makes the step anew.
+
+        Raises:
+            StaleScratchError: If one of them was another when the step began.
+        """
+        if code or self.inputs(f"classes of {step}"):
+            self.begin(f"classes of {step}", code, redo=redo)
+
     def finish(self, step: str, *, made: Sequence[str] = ()) -> None:
         """Notes that a step came to its end.
 

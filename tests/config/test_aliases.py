@@ -31,6 +31,11 @@ def run(code: str) -> str:
             "olmoearth_nb.partitioners.GridPartitioner",
         ),
         (f"{OLD}.samplers.NoopSampler", "olmoearth_nb.labels.sampling.NoopSampler"),
+        (
+            "esrun.runner.tools.partitioners.noop_partitioner.NoopPartitioner",
+            "olmoearth_nb.partitioners.NoopPartitioner",
+        ),
+        ("esrun.tools.samplers.sampler_interface.SamplerInterface", "olmoearth_nb.protocols.SamplerInterface"),
         ("CombineGeotiff", "olmoearth_nb.postprocess.raster.CombineGeotiff"),
         (f"{OLD}.partitioners.partition_interface.PartitionInterface", "olmoearth_nb.protocols.PartitionInterface"),
         ("my.module.GridPartitioner", None),
@@ -79,6 +84,7 @@ def test_imports_of_custom_components() -> None:
         import olmoearth_run.tools
         from {OLD}.partitioners.partition_interface import PartitionInterface
         from olmoearth_run.tools.partitioners.partition_interface import PartitionInterface as Older
+        from esrun.tools.partitioners.partition_interface import PartitionInterface as Oldest
         from {OLD}.samplers.sampler_interface import SamplerInterface
         from {OLD}.labeled_window_preparers.labeled_window_preparer import (
             LabeledWindowPreparer, RasterLabelsWindowPreparer, VectorLabelsWindowPreparer)
@@ -96,7 +102,7 @@ def test_imports_of_custom_components() -> None:
             PredictionResultCollection, PredictionResultFeature, PredictionResultProperties)
         import olmoearth_nb.protocols as ours
         import olmoearth_nb.types
-        assert PartitionInterface is Older is ours.PartitionInterface
+        assert PartitionInterface is Older is Oldest is ours.PartitionInterface
         assert DataSplitterInterface is Misspelt is ours.DataSplitterInterface
         assert PostprocessInterface is Misspelt2
         assert LabeledWindow is olmoearth_nb.types.LabeledWindow
