@@ -133,9 +133,7 @@ def test_an_edited_class_is_noticed_and_another_class_of_its_module_is_not(proje
     module.write_text(text + "\n\nclass Another:\n    pass\n")
     assert runner().partition().counts["partitions"] == 2
     module.write_text(text.replace("self.shares = shares", "self.shares = [0.1, *shares]"))
-    with pytest.raises(
-        StaleScratchError, match=r"partitioners\.Halves changed.*partition\(overwrite=True"
-    ):
+    with pytest.raises(StaleScratchError, match=r"partitioners\.Halves changed.*partition\(overwrite=True"):
         runner().partition()
     assert runner().partition(overwrite=True).counts["partitions"] == 3
 
