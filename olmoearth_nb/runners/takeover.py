@@ -2,12 +2,17 @@
 
 That package notes nowhere what a scratch was made from. So this is found out here: its windows have to be those that
 this project makes of this request, which their names tell, and the files beside them those of the project.
+
+It makes a folder for each window and knows of no database (its rslearn is 0.0.27). Where somebody has moved them into
+one since, ``olmoearth-nb migrate`` say, they are taken from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rslearn.dataset.storage.file import FileWindowStorage
 from rslearn.dataset.window import Window
@@ -19,11 +24,12 @@ from olmoearth_nb.files import read_json
 from olmoearth_nb.geojson import PredictionRequestCollection, PredictionRequestFeature, read_request, write_collection
 from olmoearth_nb.planning import Plan
 from olmoearth_nb.postprocess.raster import NoopRaster
-from olmoearth_nb.runners.base import file_hash
+from olmoearth_nb.runners.base import file_hash, model_hash
 from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.store.dataset import CONFIG_NAME, imagery_layers
 from olmoearth_nb.store.index import write_index
+from olmoearth_nb.store.sqlite import ThreadedStorage, WindowStorage, database_files
 from olmoearth_nb.store.windows import WindowKey
 from olmoearth_nb.store.workspace import OUTPUT_LAYER, partition_number
 from olmoearth_nb.types import StepName, WindowSpec
@@ -37,7 +43,10 @@ def is_of_olmoearth_runner(scratch: PredictionScratch) -> bool:
     Args:
         scratch: The scratch.
     """
-    return not scratch.stamps.path.exists() and any(_window_folders(scratch, pid) for pid in _partition_ids(scratch))
+    if scratch.stamps.path.exists():
+        return False
+    ids = _partition_ids(scratch)
+    return any(_window_folders(scratch, pid) for pid in ids) or bool(ids and _storage(scratch) == "sqlite")
 
 
 def take_over(scratch: PredictionScratch, components: Components, plan: Plan) -> str:
@@ -69,7 +78,7 @@ def take_over(scratch: PredictionScratch, components: Components, plan: Plan) ->
             write_collection(scratch.workspace.partition_request(pid), features)
         write_index(scratch.workspace.partition_index(pid), specs)
     # Last, and finished at once: a partitioning that was begun and not finished is made anew.
-    scratch.begin(StepName.PARTITION)
+    scratch.begin(StepName.PARTITION, storage=_storage(scratch))
     scratch.stamps.finish(StepName.PARTITION, made=list(windows))
     if layers & imagery_layers(scratch.dataset).keys():
         scratch.begin(StepName.DATASET_BUILD)
@@ -87,12 +96,21 @@ def _window_folders(scratch: PredictionScratch, partition_id: str) -> list[Path]
     return list((scratch.workspace.dataset / "windows" / f"group_{partition_id}").glob("*/metadata.json"))
 
 
+def _storage(scratch: PredictionScratch) -> WindowStorage:
+    """Where the windows are: what lies there says it, the configuration may be linked to a project that was changed."""
+    return "sqlite" if database_files(scratch.workspace.dataset)[0].is_file() else "files"
+
+
 def _windows(scratch: PredictionScratch, partition_id: str) -> list[Window]:
-    if not _window_folders(scratch, partition_id):
-        return []
-    with foreign_code(InputFileError, "The windows can't be read", where=str(scratch.workspace.dataset)):
-        storage = FileWindowStorage(UPath(scratch.workspace.dataset))
-        found: list[Window] = storage.get_windows(groups=[f"group_{partition_id}"])
+    root = UPath(scratch.workspace.dataset)
+    with foreign_code(InputFileError, "The windows can't be read", where=str(root)):
+        if _storage(scratch) == "sqlite":
+            with contextlib.closing(ThreadedStorage(root)) as storage:
+                found: list[Window] = storage.get_windows(groups=[f"group_{partition_id}"])
+        elif _window_folders(scratch, partition_id):
+            found = FileWindowStorage(root).get_windows(groups=[f"group_{partition_id}"])
+        else:
+            found = []
     return sorted(found, key=lambda window: window.name)
 
 
@@ -119,17 +137,24 @@ def _check_files(scratch: PredictionScratch, layers: set[str]) -> None:
     stage, project = scratch.workspace.model_stage, scratch.project
     config = scratch.workspace.dataset / CONFIG_NAME
     differ = []
-    if layers and read_json(config) not in (read_json(project.dataset_config_path), project.dataset_config()):
+    if layers and _imagery(read_json(config)) not in map(
+        _imagery, (read_json(project.dataset_config_path), project.dataset_config())
+    ):
         differ.append("dataset.json")
     if OUTPUT_LAYER in layers:
-        pairs = {"model.yaml": project.model_config_path, "checkpoint.ckpt": scratch.checkpoint()}
-        differ += [
-            name
-            for name, path in pairs.items()
-            if not (stage / name).is_file() or file_hash(stage / name) != file_hash(path)
-        ]
+        now = scratch.inputs(StepName.INFERENCE)
+        model, checkpoint = stage / "model.yaml", stage / "checkpoint.ckpt"
+        if not model.is_file() or model_hash(model) != now["model.yaml"]:
+            differ.append(model.name)
+        if not checkpoint.is_file() or file_hash(checkpoint) != now["checkpoint"]:
+            differ.append(checkpoint.name)
     if differ:
         raise _refused(scratch, f"olmoearth-runner made this scratch with another {' and '.join(differ)}.")
+
+
+def _imagery(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dataset's configuration says about imagery, not about where windows are kept."""
+    return {key: value for key, value in config.items() if key != "storage"}
 
 
 def _changes_windows(components: Components) -> bool:

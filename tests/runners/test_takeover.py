@@ -16,6 +16,8 @@ import scenes
 
 from olmoearth_nb import OlmoEarthRunPredictRunner
 from olmoearth_nb.errors import MissingStepError, StaleScratchError
+from olmoearth_nb.store.migrate import migrate_windows
+from olmoearth_nb.store.sqlite import SQLITE_CONFIG
 
 REQUEST = "prediction_request_geometry.geojson"
 THEIRS = os.environ.get("OLMOEARTH_RUNNER_PYTHON")
@@ -72,6 +74,39 @@ def test_windows_of_another_environment_are_gone_on_with(project: Path) -> None:
     (project / REQUEST).write_text(json.dumps(request))
     with pytest.raises(StaleScratchError, match="request changed"):
         _runner(project).partition()
+
+
+def test_windows_that_were_moved_into_a_database_since_are_gone_on_with(project: Path) -> None:
+    before = _made_by_others(project, build=True)
+    scratch, count = project.parent / "scratch", sum(map(len, before.values()))
+    migrate_windows(scratch, "sqlite")
+    summary = _runner(project).partition()
+    assert f"The {count:,} windows that olmoearth-runner made" in " ".join(summary.notes)
+    assert summary.counts["windows"] == count
+    assert _runner(project).build_dataset().counts["built before"] == count
+    assert not list(scratch.rglob("metadata.json"))
+    assert "storage" not in json.loads((project / "dataset.json").read_text())
+
+
+def test_windows_in_folders_stay_there_when_the_project_asks_for_a_database(project: Path) -> None:
+    before = _made_by_others(project, build=True)
+    path = project / "dataset.json"  # which the scratch's configuration is a link to
+    path.write_text(json.dumps({**json.loads(path.read_text()), "storage": SQLITE_CONFIG}))
+    assert _runner(project).partition().counts["windows"] == sum(map(len, before.values()))
+    assert set(_runner(project).windows()["state"]) == {"built"}
+    assert not (project.parent / "scratch" / "dataset_0" / "windows.sqlite3").exists()
+
+
+def test_predictions_are_no_random_ones(project: Path) -> None:
+    _made_by_others(project)
+    scratch = project.parent / "scratch"
+    window = next((scratch / "dataset_0" / "windows").glob("*/*"))
+    (window / "layers" / "output").mkdir(parents=True)
+    shutil.copy(project / "model.yaml", scratch / "model_stage_0" / "model.yaml")
+    (scratch / "model_stage_0" / "checkpoint.ckpt").write_bytes(b"theirs")
+    runner = OlmoEarthRunPredictRunner(project, scratch, random_weights=True, progress=False)
+    with pytest.raises(StaleScratchError, match=r"with another checkpoint\.ckpt"):
+        runner.partition()
 
 
 def test_windows_of_another_request_are_left_alone(project: Path) -> None:
