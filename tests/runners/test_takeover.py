@@ -178,7 +178,8 @@ def _theirs(project: Path, *steps: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "NUM_WORKERS": "1"},
+        # Without bytecode each of its processes compiles everything anew.
+        env={**os.environ, "NUM_WORKERS": "1", "PYTHONDONTWRITEBYTECODE": ""},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
