@@ -154,11 +154,12 @@ class PartitionInterface:
 
     def _update_projection(self, geometry: STGeometry) -> STGeometry:
         """The geometry in pixels of the output projection (the guide's name for it)."""
-        target = self.output_projection
-        if self.use_utm:
-            wgs84 = geometry.to_projection(WGS84_PROJECTION)
-            target = utm_projection_for(shape_of(wgs84), target.x_resolution, target.y_resolution)
-        return project(geometry, target)
+        return self._convert_to_utm(geometry) if self.use_utm else project(geometry, self.output_projection)
+
+    def _convert_to_utm(self, geometry: STGeometry) -> STGeometry:
+        """The geometry in pixels of its UTM/UPS zone, with the resolution of the output projection."""
+        wgs84, target = geometry.to_projection(WGS84_PROJECTION), self.output_projection
+        return project(geometry, utm_projection_for(shape_of(wgs84), target.x_resolution, target.y_resolution))
 
 
 class SamplerInterface:

@@ -1,18 +1,22 @@
 """The nouns of the data flow.
 
-Names that custom classes of users see are those of the OlmoEarth Run guide. rslearn's ``STGeometry``,
-``Projection``, ``Window`` and ``Feature`` are used as they are. Pixel coordinates are rslearn's: CRS units
-divided by the resolution, with a negative y resolution, so that y grows southwards.
+Names that custom classes of users see are those of the OlmoEarth Run guide, whose models are pydantic's: these four
+are not frozen, and copy themselves, because a custom class may say ``task.annotations = []`` or
+``task.model_copy(update={"annotations": []})``. rslearn's ``STGeometry``, ``Projection``, ``Window`` and ``Feature``
+are used as they are. Pixel coordinates are rslearn's: CRS units divided by the resolution, with a negative y
+resolution, so that y grows southwards.
 """
 
 from __future__ import annotations
 
+import copy
 import enum
 import math
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Self, TypeAlias, TypeVar, cast
 
 import numpy.typing as npt
 from rslearn.utils.geometry import Projection, STGeometry
@@ -70,8 +74,23 @@ class StepName(enum.StrEnum):
     FINE_TUNE = "fine_tune"
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabeledSTGeometry:
+class _Model:
+    """What the guide's models have from pydantic, and custom classes use."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some attributes changed.
+
+        Args:
+            update: Attribute -> value.
+            deep: Whether to copy what the attributes hold as well.
+        """
+        made = copy.deepcopy(self) if deep else copy.copy(self)
+        vars(made).update(update or {})
+        return made
+
+
+@dataclass(kw_only=True)
+class LabeledSTGeometry(_Model):
     """A geometry in space and time with its label values.
 
     Attributes:
@@ -90,8 +109,8 @@ class LabeledSTGeometry:
             raise InputFileError("An annotation has no label.", expected="at least one value that is not null")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RasterLabel:
+@dataclass(kw_only=True)
+class RasterLabel(_Model):
     """One band of raster labels.
 
     Attributes:
@@ -103,8 +122,8 @@ class RasterLabel:
     value: npt.NDArray[Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnnotationTask:
+@dataclass(kw_only=True)
+class AnnotationTask(_Model):
     """An area that annotators finished, with everything they labelled in it.
 
     Attributes:
@@ -127,8 +146,8 @@ class AnnotationTask:
 LabelT = TypeVar("LabelT", bound=list[LabeledSTGeometry] | list[RasterLabel])
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabeledWindow(Generic[LabelT]):
+@dataclass(kw_only=True)
+class LabeledWindow(_Model, Generic[LabelT]):
     """A window to train or test on, with its labels.
 
     Attributes:

@@ -56,6 +56,22 @@ _GRID_CONFIG = {
     "GridConfig": "olmoearth_nb.labels.polygons.GridConfig",
     "GriddingStrategy": "olmoearth_nb.labels.polygons.GriddingStrategy",
 }
+_GEOMETRY_UTILS = {
+    name: f"olmoearth_nb.labels.guide.{name}"
+    for name in (
+        "BoxBounds",
+        "InconsistentUtmZoneError",
+        "compute_window_bounds",
+        "create_raster_labels_from_annotations",
+        "create_window_geometry_from_point",
+        "get_utm_crs_for_geometry",
+        "project_geometry_to_crs",
+    )
+}
+_RASTERIZATION_UTILS = {
+    name: f"olmoearth_nb.labels.guide.{name}"
+    for name in ("DEFAULT_NODATA_VALUE", "rasterize_shapes_to_mask", "transform_geometries_to_pixel_coordinates")
+}
 
 
 def _components(*names: str) -> dict[str, str]:
@@ -69,6 +85,7 @@ _TOOLS: Mapping[str, Mapping[str, str]] = {
     "data_splitters.data_splitter_interface": _SPLITTER_INTERFACE,
     "data_splitters.random_data_splitter": _components("RandomDataSplitter"),
     "data_splitters.spatial_data_splitter": _components("SpatialDataSplitter"),
+    "labeled_window_preparers.geometry_utils": _GEOMETRY_UTILS,
     "labeled_window_preparers.labeled_window_preparer": {
         "LabeledWindowPreparer": "olmoearth_nb.protocols.LabeledWindowPreparer",
         "RasterLabelsWindowPreparer": "olmoearth_nb.protocols.RasterLabelsWindowPreparer",
@@ -78,6 +95,7 @@ _TOOLS: Mapping[str, Mapping[str, str]] = {
     "labeled_window_preparers.point_to_raster_window_preparer": _components("PointToRasterWindowPreparer"),
     "labeled_window_preparers.polygon_to_raster_window_preparer": _components("PolygonToRasterWindowPreparer")
     | _GRID_CONFIG,
+    "labeled_window_preparers.rasterization_utils": _RASTERIZATION_UTILS,
     "partitioners.chunk_partitioner": _components("ChunkPartitioner"),
     "partitioners.fixed_window_partitioner": _components("FixedWindowPartitioner"),
     "partitioners.grid_partitioner": _components("GridPartitioner"),
@@ -105,6 +123,16 @@ _GEOJSON_NAMES = (
     "PredictionResultProperties",
 )
 
+_LABELED_DATA = {
+    "AnnotationTask": "olmoearth_nb.types.AnnotationTask",
+    "LabeledSTGeometry": "olmoearth_nb.types.LabeledSTGeometry",
+    "LabeledWindow": "olmoearth_nb.types.LabeledWindow",
+    "RasterLabel": "olmoearth_nb.types.RasterLabel",
+    "TrainingWindowLabels": "olmoearth_nb.types.LabelT",
+    "TrainingWindowLabelsTypes": "olmoearth_nb.config.legacy.TrainingWindowLabelsTypes",
+}
+_PREDICTION_GEOMETRY = {name: f"olmoearth_nb.geojson.{name}" for name in _GEOJSON_NAMES}
+
 _MODULES: Mapping[str, Mapping[str, str]] = {
     **{prefix + module: names for prefix in _PREFIXES for module, names in _TOOLS.items()},
     "olmoearth_run.runner.local.fine_tune_runner": {
@@ -113,16 +141,16 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "olmoearth_run.runner.local.predict_runner": {
         "OlmoEarthRunPredictRunner": "olmoearth_nb.runners.OlmoEarthRunPredictRunner"
     },
-    "olmoearth_run.runner.models.training.labeled_data": {
-        "AnnotationTask": "olmoearth_nb.types.AnnotationTask",
-        "LabeledSTGeometry": "olmoearth_nb.types.LabeledSTGeometry",
-        "LabeledWindow": "olmoearth_nb.types.LabeledWindow",
-        "RasterLabel": "olmoearth_nb.types.RasterLabel",
-        "TrainingWindowLabels": "olmoearth_nb.types.LabelT",
-        "TrainingWindowLabelsTypes": "olmoearth_nb.config.legacy.TrainingWindowLabelsTypes",
+    **{
+        f"{package}.{module}": names
+        for package in ("olmoearth_run", "esrun")
+        for module, names in {
+            "runner.models.training.labeled_data": _LABELED_DATA,
+            "shared.models.data_split_type": {"DataSplitType": "olmoearth_nb.types.DataSplitType"},
+            "shared.models.prediction_geometry": _PREDICTION_GEOMETRY,
+        }.items()
     },
-    "olmoearth_run.shared.models.data_split_type": {"DataSplitType": "olmoearth_nb.types.DataSplitType"},
-    "olmoearth_shared.api.run.prediction_geometry": {name: f"olmoearth_nb.geojson.{name}" for name in _GEOJSON_NAMES},
+    "olmoearth_shared.api.run.prediction_geometry": _PREDICTION_GEOMETRY,
     "olmoearth_shared.models.olmoearth_config.labeled_data_prep.window_preparers": {
         "GriddingStrategy": _GRID_CONFIG["GriddingStrategy"]
     },

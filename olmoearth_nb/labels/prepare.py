@@ -122,7 +122,8 @@ def prepare_windows(
         >>> list(prepare_windows([], sampler=None, preparer=PointToPixelWindowPreparer(), splitter=splitter))
         []
     """
-    chosen = list(tasks)
+    # Custom classes may take annotations out of a task: not out of the caller's.
+    chosen = [task.model_copy(update={"annotations": list(task.annotations)}) for task in tasks]
     if sampler is not None:
         name = _class_name(sampler)
         with foreign_code(ConfigError, f"{name} could not sample the tasks", where=_SAMPLER):

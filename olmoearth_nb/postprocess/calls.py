@@ -1,4 +1,7 @@
-"""Calls postprocessors, which may be anybody's, and checks what they give before it becomes a result."""
+"""Calls postprocessors, which may be anybody's, and checks what they give before it becomes a result.
+
+Paths are given as UPath, which is a Path: rslearn's readers and writers of rasters take nothing else.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ValidationError
+from upath import UPath
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import PostprocessError
@@ -37,7 +41,7 @@ def process_raster(process: Any, request: PredictionRequestFeature, source: Path
     with atomic_path(target) as beside:
         shutil.copyfile(source, beside)
         with foreign_code(PostprocessError, f"{_name(process)}.process_window failed", where=where):
-            process.process_window(request, beside)
+            process.process_window(request, UPath(beside))
         if not beside.is_file():
             raise PostprocessError(f"{_name(process)}.process_window removed the file of the window.", where=where)
 
@@ -65,7 +69,7 @@ def merged_rasters(
     if masks_itself:
         merge.set_mask(mask)
     with foreign_code(PostprocessError, f"{_name(merge)}.{method} failed", where=where):
-        written = getattr(merge, method)(list(paths), folder)
+        written = getattr(merge, method)([UPath(path) for path in paths], UPath(folder))
     files = _checked_files(written, merge, folder)
     if mask is not None and not masks_itself:
         for path in files:

@@ -36,6 +36,7 @@ def run(code: str) -> str:
             "olmoearth_nb.partitioners.NoopPartitioner",
         ),
         ("esrun.tools.samplers.sampler_interface.SamplerInterface", "olmoearth_nb.protocols.SamplerInterface"),
+        ("esrun.shared.models.data_split_type.DataSplitType", "olmoearth_nb.types.DataSplitType"),
         ("CombineGeotiff", "olmoearth_nb.postprocess.raster.CombineGeotiff"),
         (f"{OLD}.partitioners.partition_interface.PartitionInterface", "olmoearth_nb.protocols.PartitionInterface"),
         ("my.module.GridPartitioner", None),

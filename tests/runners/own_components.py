@@ -54,21 +54,45 @@ class Blocks(PartitionInterface):
 '''
 
 LABELS = '''
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
 import numpy as np
 import shapely
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from rslearn.utils.geometry import STGeometry
 from olmoearth_run.runner.models.training.labeled_data import (
     AnnotationTask, LabeledWindow, RasterLabel, TrainingWindowLabelsTypes)
 from olmoearth_run.runner.tools.data_splitter.data_splitter_interface import DataSplitterInterface
+from olmoearth_run.runner.tools.labeled_window_preparers.geometry_utils import (
+    compute_window_bounds, create_raster_labels_from_annotations)
 from olmoearth_run.runner.tools.labeled_window_preparers.labeled_window_preparer import RasterLabelsWindowPreparer
 from olmoearth_run.runner.tools.samplers.sampler_interface import SamplerInterface
 from olmoearth_run.shared.models.data_split_type import DataSplitType
 
 
-class EveryOther(SamplerInterface):
+class Filter(SamplerInterface, ABC):
+    """Keeps some annotations of each task."""
+
+    @abstractmethod
+    def keep(self, annotation): ...
+
     def sample(self, annotation_tasks: list[AnnotationTask]) -> list[AnnotationTask]:
-        return sorted(annotation_tasks, key=lambda task: task.task_id)[::2]
+        kept = [
+            task.model_copy(update={"annotations": [one for one in task.annotations if self.keep(one)]})
+            for task in annotation_tasks
+        ]
+        return sorted(kept, key=lambda task: task.task_id)
+
+
+class EveryOther(BaseModel, Filter):
+    step: int = Field(default=2, description="Every which task is kept.")
+
+    def keep(self, annotation):
+        return annotation.labels["category"] is not None
+
+    def sample(self, annotation_tasks):
+        return super().sample(annotation_tasks)[:: self.step]
 
 
 class Settings(BaseModel):
@@ -77,7 +101,7 @@ class Settings(BaseModel):
 
 
 class WholeTask(RasterLabelsWindowPreparer):
-    """The task as one window, with the class of its middle."""
+    """The task as one window."""
 
     def __init__(self, like, settings: Settings | None = None):
         super().__init__()
@@ -86,23 +110,26 @@ class WholeTask(RasterLabelsWindowPreparer):
 
     def prepare_labeled_windows(self, annotation_task: AnnotationTask) -> list[LabeledWindow[list[RasterLabel]]]:
         geometry = annotation_task.task_st_geometry.to_projection(self.like)
-        x0, y0, x1, y1 = (round(edge) for edge in geometry.shp.bounds)
-        label = np.full((y1 - y0, x1 - x0), self.settings.nodata, dtype=self.settings.dtype)
-        for annotation in annotation_task.annotations:
-            a0, b0, a1, b1 = (round(edge) for edge in annotation.st_geometry.to_projection(self.like).shp.bounds)
-            label[b0 - y0 : b1 - y0, a0 - x0 : a1 - x0] = annotation.labels["category"]
+        bounds = compute_window_bounds(geometry)
+        annotation_task.annotations = [one for one in annotation_task.annotations if one.labels]
+        labels = create_raster_labels_from_annotations(
+            annotation_task.annotations, bounds, self.like.x_resolution, self.like.crs,
+            np.dtype(self.settings.dtype), self.settings.nodata)
         return [
             LabeledWindow(
                 name=f"whole_{annotation_task.task_id}",
-                st_geometry=STGeometry(self.like, shapely.box(x0, y0, x1, y1), geometry.time_range),
-                labels=[RasterLabel(key="category", value=label)],
+                st_geometry=STGeometry(self.like, shapely.box(*bounds.as_tuple()), geometry.time_range),
+                labels=labels,
             )
         ]
 
 
+@dataclass
 class ByRow(DataSplitterInterface):
+    height: int = 32
+
     def choose_split_for_window(self, labeled_window: LabeledWindow) -> DataSplitType:
-        row = labeled_window.bounds[1] // 32 % 4
+        row = labeled_window.bounds[1] // self.height % 4
         return [DataSplitType.TRAIN, DataSplitType.VAL, DataSplitType.TRAIN, DataSplitType.TEST][row]
 '''
 
@@ -124,7 +151,7 @@ class PlusTen(PostprocessInterfaceRaster):
     def process_window(self, window_request, window_result_path):
         import own_pkg.numbers  # late, as people do with what is slow to import
 
-        with rasterio.open(window_result_path, "r+") as tif:
+        with rasterio.open(window_result_path.path, "r+") as tif:  # a UPath, as theirs are
             values = tif.read(1)
             values[values != 255] += own_pkg.numbers.TEN
             tif.write(values, 1)

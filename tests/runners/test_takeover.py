@@ -169,6 +169,9 @@ if __name__ == "__main__":
     print("partitions", *sorted(runner.scratch.get_partitions()))
 """
 
+# It starts four a core, and without bytecode each of them compiles everything anew.
+_FEW_PROCESSES = {"NUM_WORKERS": "1", "DATASET_BUILD_WORKERS_PER_CPU": "1", "PYTHONDONTWRITEBYTECODE": ""}
+
 
 def _theirs(project: Path, *steps: str) -> str:
     script = project.parent / "theirs.py"
@@ -178,8 +181,7 @@ def _theirs(project: Path, *steps: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        # Without bytecode each of its processes compiles everything anew.
-        env={**os.environ, "NUM_WORKERS": "1", "PYTHONDONTWRITEBYTECODE": ""},
+        env=os.environ | _FEW_PROCESSES,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
