@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from olmoearth_nb.legend import Legend
     from olmoearth_nb.maps.preview import preview
     from olmoearth_nb.maps.widgets.drawer import draw_request
+    from olmoearth_nb.newproject.propose import propose_project
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.new_project import new_project
     from olmoearth_nb.runners.window_trace import WindowTrace
     from olmoearth_nb.store.materialize import BuildOptions
     from olmoearth_nb.store.migrate import migrate_windows
@@ -41,7 +43,9 @@ _HOMES = {
     "draw_request": "olmoearth_nb.maps.widgets.drawer",
     "make_annotations": "olmoearth_nb.labels.annotations",
     "migrate_windows": "olmoearth_nb.store.migrate",
+    "new_project": "olmoearth_nb.runners.new_project",
     "preview": "olmoearth_nb.maps.preview",
+    "propose_project": "olmoearth_nb.newproject.propose",
     "unbundle": "olmoearth_nb.bundles",
     "upgrade_project": "olmoearth_nb.config.upgrade",
     "verify_bundle": "olmoearth_nb.bundles",
@@ -62,7 +66,9 @@ __all__ = [
     "draw_request",
     "make_annotations",
     "migrate_windows",
+    "new_project",
     "preview",
+    "propose_project",
     "unbundle",
     "upgrade_project",
     "verify_bundle",

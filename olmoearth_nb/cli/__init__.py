@@ -21,6 +21,7 @@ from olmoearth_nb.cli.guide import add_guide
 from olmoearth_nb.cli.label_report import add_label_report
 from olmoearth_nb.cli.labels import add_annotations
 from olmoearth_nb.cli.migrate import add_migrate
+from olmoearth_nb.cli.new import add_new
 from olmoearth_nb.cli.steps import add_check, add_steps, pipeline
 from olmoearth_nb.cli.upgrade import add_upgrade
 from olmoearth_nb.errors import OlmoEarthError, UsageError
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         output_arguments(one)
         return one
 
+    add_new(command)
     add_check(command)
     add_convert(command)
     add_upgrade(command)

@@ -47,6 +47,7 @@ def add_steps(command: AddCommand) -> None:
         project_arguments(one)
         one.add_argument("--overwrite", action="store_true", help="make anew what was made from other files")
     tune.add_argument("--max-epochs", type=int, help="instead of the number in model.yaml")
+    build.add_argument("--limit", type=int, help="build only so many labelled windows, to look at first")
     build.add_argument("--workers", type=int, help="processes; 0 for none but this one (default: as is worth it)")
 
     post = command("postprocess", _postprocess, "postprocess and merge window results, partition by partition")
@@ -80,7 +81,7 @@ def _prepare(args: argparse.Namespace) -> Any:
 def _build(args: argparse.Namespace) -> Any:
     tuning = finetune_runner(args)
     if args.request_geometry_path is None and tuning.workspace.dataset.is_dir():
-        return tuning.build_dataset_from_windows(overwrite=args.overwrite, strict=args.strict)
+        return tuning.build_dataset_from_windows(overwrite=args.overwrite, strict=args.strict, limit=args.limit)
     return predict_runner(args).build_dataset(partition_ids(args), overwrite=args.overwrite, strict=args.strict)
 
 

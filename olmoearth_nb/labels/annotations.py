@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import geopandas as gpd
+import pandas as pd
 import shapely
 from pyproj import CRS
 from shapely.geometry import mapping
@@ -36,10 +37,13 @@ from olmoearth_nb.lonlat import normalise_lonlat
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import TimeRange
 
-__all__ = ["ANNOTATIONS_NAME", "TASKS_NAME", "AnnotationFiles", "make_annotations"]
+__all__ = ["ANNOTATIONS_NAME", "TASKS_NAME", "AnnotationFiles", "make_annotations", "time_range_of"]
 
 TASKS_NAME = "annotation_task_features.geojson"
 ANNOTATIONS_NAME = "annotation_features.geojson"
+
+Moment: TypeAlias = datetime | date | str
+"""ISO 8601 or a datetime; UTC if it has no zone."""
 
 # Ids of tasks are hashes below this one, so that the same content has the same id everywhere.
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "olmoearth_nb annotation task")
@@ -98,8 +102,8 @@ def make_annotations(
     out_dir: str | PathLike[str],
     *,
     class_column: str,
-    start_time: datetime | date | str,
-    end_time: datetime | date | str,
+    start_time: Moment | pd.Series[Any],
+    end_time: Moment | pd.Series[Any],
     task_column: str | None = None,
     task_size_pixels: int | None = None,
     resolution: float = 10.0,
@@ -128,8 +132,9 @@ def make_annotations(
         source: Vector file in any CRS (GeoJSON, GeoPackage, Shapefile, zipped or not, GeoParquet) or a GeoDataFrame.
         out_dir: Folder for ``annotation_task_features.geojson`` and ``annotation_features.geojson``.
         class_column: Column of the classes or measurements. Numbers are kept, names get 0, 1, 2 … in sorted order.
-        start_time: Start of the time of all tasks: ISO 8601 or a datetime; UTC if it has no zone.
-        end_time: End of the time of all tasks.
+        start_time: Start of the time of all tasks: ISO 8601 or a datetime; UTC if it has no zone. Or a series with one
+            for each feature: features of the same area and time share a task.
+        end_time: End of the time of all tasks, or of each feature.
         task_column: Column of the tasks.
         task_size_pixels: Width and height of the tasks, pixels.
         resolution: Metres per pixel of the windows to come.
@@ -148,9 +153,9 @@ def make_annotations(
         UsageError: If arguments contradict each other.
     """
     _check_arguments(task_column, task_size_pixels, resolution)
-    time_range = _time_range(start_time, end_time)
     where = name_of(source)
     frame = read_vector(source, layer=layer, crs=crs)
+    times = _times(start_time, end_time, len(frame))
     require_column(frame, class_column, role="class_column", where=where)
     values, names = class_numbers(frame[class_column], class_values, where=f"{where}, column {class_column!r}")
     shapes = _lonlat_shapes(frame.geometry, where)
@@ -162,11 +167,11 @@ def make_annotations(
     else:
         areas = _areas_of_column(frame, used, task_column, resolution, where)
     left_out = _left_out(shapes, used, areas)
-    rows = [row for row in zip(areas, used, values, strict=True) if row[0] is not None and row[1] is not None]
+    rows = [row for row in zip(areas, used, values, times, strict=True) if row[0] is not None and row[1] is not None]
     if not rows:
         found = ", ".join(f"{count} with {reason}" for reason, count in left_out.items()) or "no features at all"
         raise InputFileError("No feature can be used.", where=where, found=found)
-    tasks, annotations = _collections(rows, time_range, label_name)
+    tasks, annotations = _collections(rows, label_name)
     out = Path(out_dir)
     write_collection(out / TASKS_NAME, tasks)
     write_collection(out / ANNOTATIONS_NAME, annotations)
@@ -190,7 +195,31 @@ def _check_arguments(task_column: str | None, task_size_pixels: int | None, reso
         whole_number(task_size_pixels, where="task_size_pixels", at_least=1, error=UsageError)
 
 
-def _time_range(start: datetime | date | str, end: datetime | date | str) -> TimeRange:
+def _times(start: Moment | pd.Series[Any], end: Moment | pd.Series[Any], count: int) -> list[TimeRange]:
+    """The time range of each feature."""
+    if not isinstance(start, pd.Series) and not isinstance(end, pd.Series):
+        return [time_range_of(start, end)] * count
+    columns = [[*one] if isinstance(one, pd.Series) else [one] * count for one in (start, end)]
+    if any(len(column) != count for column in columns):
+        raise UsageError(
+            "A series of times has one for each feature.",
+            where="start_time, end_time",
+            expected=f"{count} times",
+            found=" and ".join(str(len(column)) for column in columns),
+        )
+    return [time_range_of(*pair) for pair in zip(*columns, strict=True)]
+
+
+def time_range_of(start: Moment, end: Moment) -> TimeRange:
+    """A time range that somebody gave, in UTC.
+
+    Args:
+        start: ISO 8601 or a datetime; UTC if it has no zone.
+        end: The same.
+
+    Raises:
+        UsageError: If one is no time, or it ends before it starts.
+    """
     times = _time(start, "start_time"), _time(end, "end_time")
     if times[0] > times[1]:
         raise UsageError(
@@ -202,7 +231,7 @@ def _time_range(start: datetime | date | str, end: datetime | date | str) -> Tim
     return times
 
 
-def _time(value: datetime | date | str, where: str) -> datetime:
+def _time(value: Moment, where: str) -> datetime:
     try:
         parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError as error:
@@ -254,16 +283,16 @@ def _left_out(
 
 
 def _collections(
-    rows: Iterable[tuple[Any, Any, Any]], time_range: TimeRange, label_name: str
+    rows: Iterable[tuple[Any, Any, Any, TimeRange]], label_name: str
 ) -> tuple[TaskCollection, AnnotationCollection]:
-    start, end = (moment.isoformat() for moment in time_range)
-    times = {"oe_start_time": start, "oe_end_time": end}
     tasks: dict[uuid.UUID, TaskFeature] = {}
     annotations = []
-    for area, shp, value in rows:
+    for area, shp, value, time_range in rows:
+        start, end = (moment.isoformat() for moment in time_range)
         task_id = uuid.uuid5(_NAMESPACE, json.dumps([area.key, start, end]))
         identity = {"oe_annotations_task_id": task_id}
         if task_id not in tasks:
+            times = {"oe_start_time": start, "oe_end_time": end}
             tasks[task_id] = TaskFeature.model_validate(_feature(area.shp, identity | times))
         properties = identity | {"oe_labels": {label_name: value}}
         # Window preparers for points take single points; many programs write MultiPoints of one point.

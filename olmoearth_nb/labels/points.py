@@ -43,17 +43,21 @@ class PointToPixelWindowPreparer:
 
     Args:
         window_resolution: Metres per pixel in the UTM/UPS zone of the point.
+        window_buffer: Pixels on each side of the point's pixel that belong to the window too: it is then
+            ``2 * window_buffer + 1`` pixels wide. 0 is what olmoearth-runner has.
 
     Raises:
-        ConfigError: If the resolution is not above 0.
+        ConfigError: If the resolution is not above 0, or the buffer below it.
 
     Example:
         >>> PointToPixelWindowPreparer(window_resolution=10.0).window_resolution
         10.0
     """
 
-    def __init__(self, window_resolution: float = 10.0) -> None:
-        self.window_resolution = check_resolution(window_resolution, where=f"{type(self).__name__}.window_resolution")
+    def __init__(self, window_resolution: float = 10.0, window_buffer: int = 0) -> None:
+        name = type(self).__name__
+        self.window_resolution = check_resolution(window_resolution, where=f"{name}.window_resolution")
+        self.window_buffer = whole_number(window_buffer, where=f"{name}.window_buffer", at_least=0)
 
     def prepare_labeled_windows(self, annotation_task: AnnotationTask) -> list[LabeledWindow[list[LabeledSTGeometry]]]:
         """Windows of a task, one a point; none if it has no annotations.
@@ -87,7 +91,8 @@ class PointToPixelWindowPreparer:
         annotation = task.annotations[index]
         lon, lat = shape_of(annotation.st_geometry).bounds[:2]
         time_range = task.task_st_geometry.time_range
-        box = shapely.box(pixel.x, pixel.y, pixel.x + 1, pixel.y + 1)
+        before, after = self.window_buffer, self.window_buffer + 1
+        box = shapely.box(pixel.x - before, pixel.y - before, pixel.x + after, pixel.y + after)
         label = STGeometry(pixel.projection, shapely.Point(pixel.x, pixel.y), time_range)
         return LabeledWindow(
             name=self.window_name(task.task_id, index, lon, lat),

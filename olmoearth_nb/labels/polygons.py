@@ -21,6 +21,7 @@ from olmoearth_nb.labels.rasterize import (
     check_resolution,
     check_value,
     label_names,
+    resolve_dtype,
     whole_number,
 )
 from olmoearth_nb.labels.shapes import polygonal_part
@@ -28,8 +29,6 @@ from olmoearth_nb.lonlat import unwrap_antimeridian
 from olmoearth_nb.types import AnnotationTask, LabeledWindow, PixelBounds, RasterLabel, shape_of
 
 __all__ = ["GridConfig", "GriddingStrategy", "PolygonToRasterWindowPreparer", "grid_cells"]
-
-_UINT8 = np.dtype(np.uint8)
 
 
 class GriddingStrategy(enum.StrEnum):
@@ -75,7 +74,7 @@ class GridConfig:
 
 
 class PolygonToRasterWindowPreparer:
-    """Windows over a task's area, with its polygons as rasters of uint8 classes.
+    """Windows over a task's area, with its polygons as rasters of classes or values.
 
     The window is the task's bounds in the UTM/UPS zone of its centroid, in whole pixels; with ``grid_config``, squares
     of one size. There is a band for each label name, in alphabetical order; later annotations cover earlier ones.
@@ -83,9 +82,10 @@ class PolygonToRasterWindowPreparer:
 
     Args:
         window_resolution: Metres per pixel.
-        nodata_value: Value 0..255 of pixels that no annotation covers.
+        nodata_value: Value of pixels that no annotation covers.
         grid_config: :class:`GridConfig`, or a mapping with its keys, or None for one window a task.
         drop_inconsistent_utm: Leave out a task whose corners lie in several zones.
+        dtype: Type of the rasters; uint8, as olmoearth-runner has it, holds classes, float32 measurements.
 
     Raises:
         ConfigError: If an argument is out of range or unknown.
@@ -98,13 +98,15 @@ class PolygonToRasterWindowPreparer:
     def __init__(
         self,
         window_resolution: float = 10.0,
-        nodata_value: int = 255,
+        nodata_value: float = 255,
         grid_config: GridConfig | Mapping[str, Any] | None = None,
         drop_inconsistent_utm: bool = False,
+        dtype: str = "uint8",
     ) -> None:
         name = type(self).__name__
         self.window_resolution = check_resolution(window_resolution, where=f"{name}.window_resolution")
-        self.nodata_value = int(check_nodata(nodata_value, _UINT8, where=f"{name}.nodata_value"))
+        self.dtype = resolve_dtype(dtype, where=f"{name}.dtype")
+        self.nodata_value = check_nodata(nodata_value, self.dtype, where=f"{name}.nodata_value")
         self.grid_config = _grid_config(grid_config)
         self.drop_inconsistent_utm = drop_inconsistent_utm
 
@@ -116,7 +118,7 @@ class PolygonToRasterWindowPreparer:
 
         Raises:
             GeometryError: If the task is too large for one raster.
-            InputFileError: If an annotation is not a polygon, or a value is not one of uint8.
+            InputFileError: If an annotation is not a polygon, or a value does not fit the raster.
         """
         if not annotation_task.annotations:
             return []
@@ -128,9 +130,7 @@ class PolygonToRasterWindowPreparer:
         bands = self._bands(annotation_task, projection, bounds)
         return list(self._windows(annotation_task, projection, bounds, bands))
 
-    def _bands(
-        self, task: AnnotationTask, projection: Projection, bounds: PixelBounds
-    ) -> dict[str, npt.NDArray[np.uint8]]:
+    def _bands(self, task: AnnotationTask, projection: Projection, bounds: PixelBounds) -> dict[str, npt.NDArray[Any]]:
         geometries = _polygons_of(task)
         projected = project_all(geometries, [projection] * len(geometries))
         shapes = [polygonal_part(shape_of(geometry)) for geometry in projected]
@@ -140,9 +140,11 @@ class PolygonToRasterWindowPreparer:
             for index, value in enumerate(values):
                 if value is not None:
                     where = f"task {task.task_id}, annotation {index}, label {name!r}"
-                    check_value(value, _UINT8, where=where)
-            labelled = [(shp, int(value)) for shp, value in zip(shapes, values, strict=True) if value is not None]
-            bands[name] = burn(labelled, bounds, nodata_value=self.nodata_value, where=f"task {task.task_id}")
+                    check_value(value, self.dtype, where=where)
+            labelled = [(shp, value) for shp, value in zip(shapes, values, strict=True) if value is not None]
+            bands[name] = burn(
+                labelled, bounds, dtype=self.dtype, nodata_value=self.nodata_value, where=f"task {task.task_id}"
+            )
         return bands
 
     def _windows(
@@ -150,7 +152,7 @@ class PolygonToRasterWindowPreparer:
         task: AnnotationTask,
         projection: Projection,
         bounds: PixelBounds,
-        bands: dict[str, npt.NDArray[np.uint8]],
+        bands: dict[str, npt.NDArray[Any]],
     ) -> Iterator[LabeledWindow[list[RasterLabel]]]:
         cells = [bounds] if self.grid_config is None else grid_cells(bounds, self.grid_config)
         for index, cell in enumerate(cells):
@@ -162,7 +164,7 @@ class PolygonToRasterWindowPreparer:
                     labels=labels,
                 )
 
-    def _cut(self, array: npt.NDArray[np.uint8], bounds: PixelBounds, cell: PixelBounds) -> npt.NDArray[np.uint8]:
+    def _cut(self, array: npt.NDArray[Any], bounds: PixelBounds, cell: PixelBounds) -> npt.NDArray[Any]:
         x0, y0 = cell[0] - bounds[0], cell[1] - bounds[1]
         height, width = cell[3] - cell[1], cell[2] - cell[0]
         part = array[y0 : y0 + height, x0 : x0 + width]

@@ -137,13 +137,19 @@ def check_value(value: int | float, dtype: np.dtype[Any], *, where: str) -> None
 
 
 def burn(
-    shapes: Sequence[tuple[BaseGeometry, int]], bounds: PixelBounds, *, nodata_value: int, where: str
-) -> npt.NDArray[np.uint8]:
-    """Shapes burnt into an array of uint8, later ones over earlier ones.
+    shapes: Sequence[tuple[BaseGeometry, float]],
+    bounds: PixelBounds,
+    *,
+    dtype: npt.DTypeLike = np.uint8,
+    nodata_value: float,
+    where: str,
+) -> npt.NDArray[Any]:
+    """Shapes burnt into an array, later ones over earlier ones.
 
     Args:
         shapes: Geometries in pixels with the value of each.
         bounds: Extent of the array, whole pixels, half-open.
+        dtype: Type of the array.
         nodata_value: Value of pixels that no shape covers.
         where: The task, for the error.
 
@@ -163,9 +169,9 @@ def burn(
         )
     moved = [(shapely.transform(shp, lambda xy: xy - (x0, y0)), value) for shp, value in shapes if not shp.is_empty]
     if not moved:
-        return np.full((height, width), nodata_value, dtype=np.uint8)
-    burnt: npt.NDArray[np.uint8] = rasterio.features.rasterize(
-        moved, out_shape=(height, width), fill=nodata_value, dtype=np.uint8
+        return np.full((height, width), nodata_value, dtype=dtype)
+    burnt: npt.NDArray[Any] = rasterio.features.rasterize(
+        moved, out_shape=(height, width), fill=nodata_value, dtype=dtype
     )
     return burnt
 

@@ -83,10 +83,18 @@ class SpatialDataSplitter:
         Args:
             labeled_window: Only its CRS and lower bounds count.
         """
-        x, y = labeled_window.bounds[:2]
+        return self.split_at(str(labeled_window.projection.crs), *labeled_window.bounds[:2])
+
+    def split_at(self, crs: str, x: int, y: int) -> DataSplitType:
+        """The split of a window by its place.
+
+        Args:
+            crs: Its CRS.
+            x: Its lower bound in pixels.
+            y: The same.
+        """
         # The quotient is printed as Python prints it ("545.0" for a grid_size of 128.0): existing splits hang on it.
-        cell = f"{labeled_window.projection.crs}_{x // self.grid_size}_{y // self.grid_size}"
-        return _split_of(cell, self.proportions)
+        return _split_of(f"{crs}_{x // self.grid_size}_{y // self.grid_size}", self.proportions)
 
 
 def _split_of(text: str, proportions: tuple[float, float, float]) -> DataSplitType:

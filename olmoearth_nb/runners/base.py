@@ -42,6 +42,7 @@ __all__ = [
     "remove",
     "scratch_folder",
     "several",
+    "spread",
     "window_filter",
     "window_text",
 ]
@@ -89,6 +90,26 @@ def window_text(key: WindowKey) -> str:
 def counted(reasons: Mapping[WindowKey, str | None]) -> dict[str, str]:
     """Windows with a reason, by text key, in order."""
     return {window_text(key): reason for key, reason in sorted(reasons.items()) if reason is not None}
+
+
+def spread(items: Sequence[_T], limit: int | None) -> list[_T]:
+    """So many of some items, spread over all of them.
+
+    Args:
+        items: In their order.
+        limit: How many at most; all if None.
+
+    Raises:
+        UsageError: If it is no whole number above 0.
+    """
+    if limit is None:
+        return list(items)
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise UsageError(
+            "Not a number of windows.", where="limit", expected="a whole number above 0", found=repr(limit)
+        )
+    count = min(limit, len(items))
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)] if count else []
 
 
 def several(given: object, *, what: str) -> list[Any]:

@@ -33,6 +33,7 @@ from olmoearth_nb.runners.base import (
     pick_steps,
     raise_if_failed,
     scratch_folder,
+    spread,
 )
 from olmoearth_nb.runners.components import Components, check_once, with_modules, worker_start
 from olmoearth_nb.runners.evaluation import Evaluation
@@ -219,14 +220,18 @@ class OlmoEarthRunFineTuneRunner:
 
     @alone
     @with_modules
-    def build_dataset_from_windows(self, *, overwrite: bool = False, strict: bool = False) -> BuildSummary:
+    def build_dataset_from_windows(
+        self, *, overwrite: bool = False, strict: bool = False, limit: int | None = None
+    ) -> BuildSummary:
         """Gets the imagery of the labelled windows; windows that have theirs are left as they are.
 
         Args:
             overwrite: Build all windows anew, with other files if need be.
             strict: Raise if any window has no imagery, not only if all have none.
+            limit: Build only so many windows, spread over all, to look at first; a call without it builds the others.
 
         Raises:
+            UsageError: If ``limit`` is no number above 0.
             MissingStepError: If ``prepare_labeled_windows()`` has not been run.
             BuildError: If no window got its imagery.
         """
@@ -236,7 +241,8 @@ class OlmoEarthRunFineTuneRunner:
         if overwrite:
             self.scratch.forget(step)
         self.scratch.begin(step)
-        specs = [_spec(window) for window in self.scratch.windows()]
+        every = [_spec(window) for window in self.scratch.windows()]
+        specs = spread(every, limit)
         outcomes = build_windows(
             self.workspace.dataset,
             specs,
@@ -247,7 +253,10 @@ class OlmoEarthRunFineTuneRunner:
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(self.scratch.failures_path, [(spec.group, spec.name) for spec in specs], failed)
         raise_if_failed(BuildError, "got its imagery", failed, len(specs), strict=strict)
-        self.scratch.stamps.finish(step)
+        if len(specs) == len(every):
+            self.scratch.stamps.finish(step)
+        else:
+            notes = (*notes, f"{len(specs)} of {len(every)} windows were wanted; the step is not done.")
         return BuildSummary(
             step=step,
             counts={

@@ -1,0 +1,163 @@
+"""Features as annotations: pieces of cells for rasters, points for values of a place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from rslearn.utils.geometry import Projection, STGeometry
+from shapely.geometry.base import BaseGeometry
+
+from olmoearth_nb.geometry import WGS84_PROJECTION, project_all, shape_array
+from olmoearth_nb.labels.areas import squares
+from olmoearth_nb.newproject.cells import Piece, cells_touched, in_pixels, pixel_squares
+from olmoearth_nb.newproject.places import Places
+from olmoearth_nb.newproject.splits import WindowPlace
+from olmoearth_nb.types import TimeRange, shape_of
+
+__all__ = ["point_annotations", "raster_annotations"]
+
+# A line covers the pixels that it runs through.
+_HALF_LINE = 0.5
+# A piece reaches so many pixels beyond its cell, so that its rim decides about no pixel.
+_MARGIN = 1
+
+
+def raster_annotations(
+    places: Places,
+    values: Sequence[Any],
+    times: Sequence[TimeRange | None],
+    *,
+    size: int,
+    resolution: float,
+    where: str,
+) -> tuple[gpd.GeoDataFrame, list[WindowPlace]]:
+    """A piece of each feature for each cell of the grid that it touches, and the windows that these cells are.
+
+    Cells don't overlap, and a window has the labels of every feature in it. Points become their pixel, lines the pixels
+    they run through.
+
+    Args:
+        places: Where the labels are.
+        values: Value of each row of the source.
+        times: Time of each row.
+        size: Width and height of the windows in pixels.
+        resolution: Metres per pixel.
+        where: The source, for errors.
+    """
+    placed = in_pixels(places.shapes, resolution)
+    shapes = _areas([shp for _, shp in placed])
+    pieces = cells_touched([(zone, shp) for (zone, _), shp in zip(placed, shapes, strict=True)], size)
+    clipped = [_clipped(shapes[piece.row], piece, size) for piece in pieces]
+    keep = [index for index, shp in enumerate(clipped) if not shp.is_empty]
+    pieces = [pieces[index] for index in keep]
+    rows = [int(places.rows[piece.row]) for piece in pieces]
+    keep_dated = [index for index, row in enumerate(rows) if times[row] is not None]
+    pieces, rows = [pieces[index] for index in keep_dated], [rows[index] for index in keep_dated]
+    outlines = _degrees([piece.zone for piece in pieces], [clipped[keep[index]] for index in keep_dated])
+    frame = _frame(outlines, [values[row] for row in rows], [times[row] for row in rows])
+    frame["task_area"] = _task_areas(pieces, size=size, resolution=resolution, where=where)
+    return frame, _windows(pieces, frame["value"], [times[row] for row in rows], size)
+
+
+def point_annotations(
+    places: Places, values: Sequence[Any], times: Sequence[TimeRange | None], *, buffer: int, resolution: float
+) -> tuple[gpd.GeoDataFrame, list[WindowPlace]]:
+    """A point for each feature, and the windows around them.
+
+    Args:
+        places: Where the labels are; lines and polygons become a point inside.
+        values: Value of each row of the source.
+        times: Time of each row.
+        buffer: Pixels of a window on each side of the point's.
+        resolution: Metres per pixel.
+    """
+    picked = [index for index, row in enumerate(places.rows) if times[row] is not None]
+    points = [_point(places.shapes[index]) for index in picked]
+    rows = [int(places.rows[index]) for index in picked]
+    frame = _frame(points, [values[row] for row in rows], [times[row] for row in rows])
+    windows = []
+    for (zone, shp), value in zip(in_pixels(points, resolution), frame["value"], strict=True):
+        x, y = np.floor(shapely.get_coordinates(shp)[0]).astype(int) - buffer
+        windows.append(WindowPlace(crs=str(zone.crs), x=int(x), y=int(y), labels=_labels([value])))
+    return frame, windows
+
+
+def _areas(shapes: Sequence[BaseGeometry]) -> list[BaseGeometry]:
+    """Polygons for all: points become their pixel, lines get a width."""
+    areas = list(shapes)
+    points = [index for index, shp in enumerate(shapes) if shp.geom_type == "Point"]
+    for index, square in zip(points, pixel_squares([shapes[index] for index in points]), strict=True):
+        areas[index] = square
+    for index, shp in enumerate(shapes):
+        if "Line" in shp.geom_type:
+            areas[index] = shp.buffer(_HALF_LINE, cap_style="square")
+    return areas
+
+
+def _clipped(shp: BaseGeometry, piece: Piece, size: int) -> BaseGeometry:
+    x, y = piece.column * size, piece.line * size
+    box = (x - _MARGIN, y - _MARGIN, x + size + _MARGIN, y + size + _MARGIN)
+    west, south, east, north = shp.bounds
+    if box[0] <= west and box[1] <= south and east <= box[2] and north <= box[3]:
+        return shp
+    part = shapely.make_valid(shapely.intersection(shp, shapely.box(*box)))
+    polygons = [one for one in shapely.get_parts(shapely.get_parts(part)) if one.geom_type == "Polygon"]
+    if part.geom_type in ("Polygon", "MultiPolygon"):
+        return part
+    return shapely.MultiPolygon(polygons)
+
+
+def _degrees(zones: Sequence[Projection], shapes: Sequence[BaseGeometry]) -> list[BaseGeometry]:
+    geometries = [STGeometry(zone, shp, None) for zone, shp in zip(zones, shapes, strict=True)]
+    return [shape_of(one) for one in project_all(geometries, [WGS84_PROJECTION] * len(geometries))]
+
+
+def _frame(
+    shapes: Sequence[BaseGeometry], values: Sequence[Any], times: Sequence[TimeRange | None]
+) -> gpd.GeoDataFrame:
+    spans = [one for one in times if one is not None]
+    data = {
+        "value": list(values),
+        "start": pd.Series([start for start, _ in spans], dtype=object),
+        "end": pd.Series([end for _, end in spans], dtype=object),
+    }
+    return gpd.GeoDataFrame(data, geometry=shape_array(shapes), crs=4326)
+
+
+def _task_areas(pieces: Sequence[Piece], *, size: int, resolution: float, where: str) -> list[str]:
+    """The outline of each piece's cell as WKT; squares around the middle of a cell are exactly its pixels."""
+    cells = {(piece.zone.crs.to_string(), piece.column, piece.line): piece for piece in pieces}
+    centres = _degrees(
+        [piece.zone for piece in cells.values()], [shapely.Point(piece.centre(size)) for piece in cells.values()]
+    )
+    areas = squares(centres, size=size, resolution=resolution, where=where)
+    texts = {key: area.shp.wkt for key, area in zip(cells, areas, strict=True) if area is not None}
+    return [texts[piece.zone.crs.to_string(), piece.column, piece.line] for piece in pieces]
+
+
+def _windows(
+    pieces: Sequence[Piece], values: Sequence[Any], times: Sequence[TimeRange | None], size: int
+) -> list[WindowPlace]:
+    """One window for each cell and time."""
+    found: dict[Any, tuple[Piece, set[int]]] = {}
+    for piece, value, time in zip(pieces, values, times, strict=True):
+        key = (piece.zone.crs.to_string(), piece.column, piece.line, time)
+        found.setdefault(key, (piece, set()))[1].update(_labels([value]))
+    return [
+        WindowPlace(crs=str(piece.zone.crs), x=piece.column * size, y=piece.line * size, labels=frozenset(labels))
+        for piece, labels in found.values()
+    ]
+
+
+def _labels(values: Sequence[Any]) -> frozenset[int]:
+    """Classes among values: measurements are none."""
+    return frozenset(value for value in values if isinstance(value, int))
+
+
+def _point(shp: BaseGeometry) -> BaseGeometry:
+    return shp if shp.geom_type == "Point" else shapely.point_on_surface(shp)
