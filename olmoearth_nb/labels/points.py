@@ -82,11 +82,6 @@ class PointToPixelWindowPreparer:
         """
         return f"task_{task_id}_annotation_{index}_point_{lon}_{lat}"
 
-    @property
-    def window_buffer(self) -> int:
-        """Pixels on each side of the point's pixel: none."""
-        return 0
-
     def _window(self, task: AnnotationTask, index: int, pixel: _Pixel) -> LabeledWindow[list[LabeledSTGeometry]]:
         annotation = task.annotations[index]
         lon, lat = shape_of(annotation.st_geometry).bounds[:2]

@@ -61,7 +61,7 @@ def raster_annotations(
     outlines = _degrees([piece.zone for piece in pieces], [clipped[keep[index]] for index in keep_dated])
     frame = _frame(outlines, [values[row] for row in rows], [times[row] for row in rows])
     frame["task_area"] = _task_areas(pieces, size=size, resolution=resolution, where=where)
-    return frame, _windows(pieces, frame["value"], [times[row] for row in rows], size)
+    return frame, _windows(pieces, [values[row] for row in rows], [times[row] for row in rows], size)
 
 
 def point_annotations(

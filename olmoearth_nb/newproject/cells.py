@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,13 +49,14 @@ class Piece:
         return (self.column + 0.5) * size, (self.line + 0.5) * size
 
 
-def in_pixels(shapes: Sequence[BaseGeometry], resolution: float) -> list[tuple[Projection, BaseGeometry]]:
+def in_pixels(shapes: Iterable[BaseGeometry], resolution: float) -> list[tuple[Projection, BaseGeometry]]:
     """Shapes in pixels, each in the zone of its centroid.
 
     Args:
         shapes: Shapes in degrees.
         resolution: Metres per pixel.
     """
+    shapes = list(shapes)
     zones: dict[str, Projection] = {}
     projections = []
     for shp in shapes:
@@ -73,8 +74,7 @@ def pixel_squares(points: Sequence[BaseGeometry]) -> npt.NDArray[np.object_]:
         points: Points in pixels.
     """
     low = np.floor(shapely.get_coordinates(shape_array(points)))
-    squares: npt.NDArray[np.object_] = shapely.box(*(low + 0.1).T, *(low + 0.9).T)
-    return squares
+    return np.asarray(shapely.box(*(low + 0.1).T, *(low + 0.9).T), dtype=object)
 
 
 def cells_touched(places: Sequence[tuple[Projection, BaseGeometry]], size: int) -> list[Piece]:

@@ -198,4 +198,5 @@ def to_times(cells: pd.Series) -> pd.Series:
         text = cells.map(lambda cell: cell if pd.isna(cell) else str(cell))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a column of mixed spellings is read cell by cell
-        return pd.to_datetime(text, utc=True, errors="coerce", format="mixed")
+        moments: pd.Series = pd.to_datetime(text, utc=True, errors="coerce", format="mixed")
+        return moments

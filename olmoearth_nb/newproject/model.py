@@ -21,8 +21,6 @@ _MOST_BYTES = 2**30
 _SMALL_SET = 100
 # The published projects unfreeze at epoch 20 of 100.
 _FROZEN_SHARE = 5
-_LARGEST_FOR_CPU = 192
-"""Size of the embeddings of the largest encoder that somebody trains without a GPU."""
 
 
 def model_text(proposal: Proposal) -> str:
@@ -93,11 +91,6 @@ def _encoder(proposal: Proposal) -> str:
                     init_args: {{in_channels: {channels}, out_channels: {channels}, kernel_size: 3, batch_norm: true}}
             """
         )
-    autocast = (
-        "autocast_dtype: bfloat16      # null where there is no GPU: there it is slower"
-        if encoder.channels > _LARGEST_FOR_CPU
-        else "autocast_dtype: null          # bfloat16 is faster on a GPU, and slower without one"
-    )
     return block(
         f"""
         - class_path: rslearn.models.olmoearth_pretrain.model.OlmoEarth
@@ -108,7 +101,6 @@ def _encoder(proposal: Proposal) -> str:
             model_id: {encoder.model_id}
             patch_size: {PATCH}               # in pixels; each patch becomes {encoder.channels} numbers
             use_legacy_timestamps: false  # the months of the images as they are
-            {autocast}
         """
     )
 

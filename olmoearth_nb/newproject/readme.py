@@ -89,8 +89,8 @@ def _imagery(proposal: Proposal) -> str:
             "read where they lie. New files are found when windows are built."
         )
     told = {
-        "sentinel2": "Sentinel-2 Level-2A of Microsoft's Planetary Computer, the least cloudy first. `harmonize` takes off "
-        "the 1000 by which pixels are higher since 2022, as OlmoEarth expects.",
+        "sentinel2": "Sentinel-2 Level-2A of Microsoft's Planetary Computer, the least cloudy first. `harmonize` takes "
+        "off the 1000 by which pixels are higher since 2022, as OlmoEarth expects.",
         "sentinel1": "Sentinel-1 of Microsoft's Planetary Computer, terrain corrected; intensities, which `model.yaml` "
         "turns into decibels.",
         "landsat": "Landsat 8 and 9.",
