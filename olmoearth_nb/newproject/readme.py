@@ -98,7 +98,7 @@ def _imagery(proposal: Proposal) -> str:
     dates = " A window has one mosaic of its time."
     if imagery.dates > 1:
         dates = (
-            f" A window has {imagery.dates} mosaics, one for each 30 days of its time (`period_duration`); windows with "
-            "fewer than `min_matches` of them get no imagery, which the summary of the build says."
+            f" A window has {imagery.dates} mosaics, one for each 30 days of its time (`period_duration`); windows "
+            "with fewer than `min_matches` of them get no imagery, which the summary of the build says."
         )
     return f"{told}{dates} Only the windows' pixels are read, over the internet."
