@@ -39,6 +39,7 @@ __all__ = [
     "Coordinates",
     "Shapes",
     "antimeridian_sides",
+    "degrees_of",
     "equal_area",
     "footprints_touching",
     "grid_indices",
@@ -158,6 +159,22 @@ def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> Sh
         wide = np.ptp(lon, axis=1, keepdims=True) > 180.0
         lon = np.where(wide & (lon < 0), lon + 360, lon)
     return np.asarray(shapely.polygons(np.stack([lon, lat], axis=-1)), dtype=object)
+
+
+def degrees_of(projection: Projection, shapes: Shapes) -> Shapes:
+    """Geometries in pixels as geometries in degrees, by one call; vertices only, edges stay straight.
+
+    Args:
+        projection: Projection of the geometries.
+        shapes: Array of geometries in pixels.
+    """
+    resolution = np.array([projection.x_resolution, projection.y_resolution])
+    transformer = _to_wgs84(projection.crs.to_wkt())
+
+    def degrees(xy: Coordinates) -> Coordinates:
+        return np.column_stack(transformer.transform(*(xy * resolution).T))
+
+    return valid_shapes(transformed(shapes, degrees))
 
 
 @functools.lru_cache(maxsize=512)

@@ -104,7 +104,9 @@ def normalise_lonlat(shp: BaseGeometry, where: str) -> BaseGeometry:
     """
     xy = shapely.get_coordinates(shp)
     # Heights are carried along, and one that is no number would be lost. Parts of a collection may have none.
-    heights = [shapely.get_coordinates(part, include_z=True)[:, 2] for part in _simple_parts(shp) if part.has_z]
+    flat = not shapely.has_z(shp) and not isinstance(shp, shapely.GeometryCollection)
+    parts = [] if flat else _simple_parts(shp)
+    heights = [shapely.get_coordinates(part, include_z=True)[:, 2] for part in parts if part.has_z]
     if shp.is_empty or not all(np.isfinite(one).all() for one in (xy, *heights)):
         raise InputFileError(
             "The geometry is empty or has coordinates that are not numbers.", where=f"{where}.geometry"

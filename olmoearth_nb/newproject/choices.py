@@ -9,8 +9,9 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from olmoearth_nb.errors import UsageError
+from olmoearth_nb.errors import ConfigError, UsageError
 from olmoearth_nb.labels.rasterize import check_resolution, whole_number
+from olmoearth_nb.labels.splitting import SpatialDataSplitter
 
 __all__ = ["Choices", "Task", "choices_of", "task_named"]
 
@@ -99,7 +100,22 @@ def choices_of(choices: Mapping[str, Any]) -> Choices:
         raise UsageError(
             "A time range has a start and an end.", where="start_time, end_time", expected="both, or neither"
         )
+    if choices.get("split") is not None:
+        _check_split(choices["split"])
     return Choices(**choices)
+
+
+def _check_split(shares: Any) -> None:
+    try:
+        train, val, test = shares
+        SpatialDataSplitter(train, val, test, grid_size=1)
+    except (ConfigError, TypeError, ValueError) as error:
+        raise UsageError(
+            "Windows can't be divided so.",
+            where="split",
+            expected="shares of train, val and test, three numbers of 0 to 1 that sum to 1",
+            found=repr(shares),
+        ) from error
 
 
 def task_named(task: str) -> Task:

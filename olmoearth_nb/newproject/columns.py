@@ -55,8 +55,7 @@ def find_class_column(frame: gpd.GeoDataFrame, given: str | None, *, where: str)
         InputFileError: If there is no such column, or it is not clear which one it is: lists what there is.
     """
     if given is not None:
-        require_column(frame, given, role="class_column", where=where)
-        return Found(given, "given")
+        return _given(frame, given, role="class_column", where=where)
     usable = [name for name in _columns(frame) if _could_be_class(frame[name], name)]
     named = [name for name in usable if _CLASS_NAMES.search(name)]
     return _only(frame, named or usable, named=bool(named), role="class_column", where=where)
@@ -74,8 +73,7 @@ def find_value_column(frame: gpd.GeoDataFrame, given: str | None, *, where: str)
         InputFileError: If there is no such column, or it is not clear which one it is: lists what there is.
     """
     if given is not None:
-        require_column(frame, given, role="value_column", where=where)
-        return Found(given, "given")
+        return _given(frame, given, role="value_column", where=where)
     usable = [
         name
         for name in _columns(frame)
@@ -123,6 +121,15 @@ def find_dates(frame: gpd.GeoDataFrame) -> list[str]:
     if len(starts) == len(ends) == 1:
         return [starts[0], ends[0]]
     return dates if len(dates) == 1 else []
+
+
+def _given(frame: gpd.GeoDataFrame, column: str, *, role: str, where: str) -> Found:
+    require_column(frame, column, role=role, where=where)
+    if column == frame.active_geometry_name:
+        raise InputFileError(
+            f"Column {column!r} has the shapes.", where=f"{where} ({role})", found=column_examples(frame)
+        )
+    return Found(column, "given")
 
 
 def _columns(frame: gpd.GeoDataFrame) -> Iterator[str]:
@@ -191,7 +198,8 @@ def to_times(cells: pd.Series) -> pd.Series:
         cells: Dates in any spelling that pandas reads, or years.
     """
     if pd.api.types.is_datetime64_any_dtype(cells):
-        return cells.dt.tz_localize("UTC") if cells.dt.tz is None else cells.dt.tz_convert("UTC")
+        aware: pd.Series = cells.dt.tz_localize("UTC") if cells.dt.tz is None else cells.dt.tz_convert("UTC")
+        return aware
     if pd.api.types.is_numeric_dtype(cells):
         text = cells.map(lambda year: None if pd.isna(year) else f"{int(year):04d}-01-01")
     else:

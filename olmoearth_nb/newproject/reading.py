@@ -21,7 +21,13 @@ Labels = str | PathLike[str] | gpd.GeoDataFrame | pd.DataFrame
 """A vector file, a table, or a frame of either."""
 
 _TABLES = (".csv", ".tsv", ".txt", ".parquet")
-_LONLAT = (("lon", "lat"), ("longitude", "latitude"), ("long", "lat"), ("lng", "lat"), ("x_lon", "y_lat"))
+_LONLAT = (
+    ("lon", "lat"),
+    ("longitude", "latitude"),
+    ("long", "lat"),
+    ("lng", "lat"),
+    ("decimallongitude", "decimallatitude"),
+)
 _METRES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("utm_x", "utm_y"), ("utm_e", "utm_n"))
 _WKT = ("wkt", "geometry", "geom", "the_geom")
 _EXAMPLES = 3

@@ -77,9 +77,10 @@ def choose_split(
         )
     wanted = {one for window in windows for one in window.labels}
     best: tuple[tuple[int, ...], Split] | None = None
-    # Where labels lie close together, any width that happens to divide them will do.
-    for factor in (*_FACTORS, *range(3, 64)):
-        split = split_with(windows, grid_size=factor * size, shares=shares)
+    # Where labels are few or lie close together, any width that happens to divide them will do.
+    widths = (factor * size for factor in (*_FACTORS, *range(3, 64)))
+    for width in (*widths, *range(size + 1, 4 * size)):
+        split = split_with(windows, grid_size=width, shares=shares)
         lacking = wanted - _classes(windows, split)
         least = min(split.counts[name] / len(windows) for name, share in _named(shares) if share > 0)
         if least >= _LEAST_SHARE and not lacking:

@@ -1,0 +1,86 @@
+"""From labels to a prediction: what a new user does in the first half hour, on a small scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import label_files
+import numpy as np
+import pytest
+import rasterio
+
+from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner, new_project
+from olmoearth_nb.errors import UsageError
+from olmoearth_nb.geojson import read_result
+
+SIZE = 64
+
+
+def trained_and_predicted(folder: Path, task: str, *, count: int = 24) -> OlmoEarthRunPredictRunner:
+    source = label_files.scene_folder(folder / "imagery", size=SIZE)
+    labels = label_files.points(count, size=SIZE)
+    made = new_project(folder / "mine", labels, task=task, source=source, encoder="unet", epochs=1, window_size=8)
+    assert made.ok
+    tuning = OlmoEarthRunFineTuneRunner(made.path, folder / "tuning", progress=False)
+    tuning.run_pipeline()
+    training = tuning.training()
+    assert training is not None
+    runner = OlmoEarthRunPredictRunner(
+        made.path, folder / "scratch", checkpoint_path=training.best_checkpoint, progress=False
+    )
+    runner.run_pipeline()
+    return runner
+
+
+@pytest.mark.parametrize("task", ["segmentation", pytest.param("per-pixel-regression", marks=pytest.mark.slow)])
+def test_a_raster_task_trains_and_predicts(tmp_path: Path, task: str) -> None:
+    runner = trained_and_predicted(tmp_path, task)
+    (path,) = (runner.workspace.root / "results" / "results_raster").glob("*.tif")
+    with rasterio.open(path) as file:
+        pixels, valid = file.read(1), file.dataset_mask() > 0
+    assert valid.sum() >= SIZE * SIZE * 0.9
+    if task == "segmentation":
+        assert set(np.unique(pixels[valid])) <= {0, 1, 2}
+    else:
+        assert np.isfinite(pixels[valid]).all()
+        assert np.abs(pixels[valid]).max() < 1000
+
+
+@pytest.mark.parametrize("task", ["regression", pytest.param("classification", marks=pytest.mark.slow)])
+def test_a_place_task_trains_and_predicts(tmp_path: Path, task: str) -> None:
+    runner = trained_and_predicted(tmp_path, task)
+    features = read_result(runner.workspace.root / "results" / "result.geojson").features
+    assert len(features) == 24
+    name = "height" if task == "regression" else "crop"
+    said = [feature.properties.model_dump()[name] for feature in features]
+    if task == "regression":
+        assert np.isfinite(said).all()
+    else:
+        assert set(said) <= {0, 1, 2} or set(said) <= {"field", "forest", "water"}
+    # The label that the request carries along, to compare with.
+    assert all(f"label_{name}" in feature.properties.model_dump() for feature in features)
+
+
+def test_a_sample_is_built_and_shown(tmp_path: Path) -> None:
+    source = label_files.scene_folder(tmp_path / "imagery", size=SIZE)
+    made = new_project(
+        tmp_path / "mine",
+        label_files.points(24, size=SIZE),
+        task="segmentation",
+        source=source,
+        sample=3,
+        progress=False,
+    )
+    assert made.sample.counts["built"] == 3
+    assert made.ok
+    assert "3 of" in repr(made)
+    runner = OlmoEarthRunFineTuneRunner(made.path, made.path / "scratches" / "finetune", progress=False)
+    rest = runner.build_dataset_from_windows()
+    assert rest.counts["built"] == made.proposal.window_count - 3
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True])
+def test_a_sample_of_no_number_is_refused_before_anything_is_written(tmp_path: Path, count: object) -> None:
+    with pytest.raises(UsageError, match="number of windows"):
+        new_project(tmp_path / "mine", label_files.points(24), task="segmentation", sample=count)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
