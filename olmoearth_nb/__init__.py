@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.legend import Legend
     from olmoearth_nb.maps.preview import preview
     from olmoearth_nb.maps.widgets.drawer import draw_request
+    from olmoearth_nb.maps.widgets.new_project import new_project_form
     from olmoearth_nb.newproject.propose import propose_project
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
     from olmoearth_nb.runners.new_project import new_project
@@ -44,6 +45,7 @@ _HOMES = {
     "make_annotations": "olmoearth_nb.labels.annotations",
     "migrate_windows": "olmoearth_nb.store.migrate",
     "new_project": "olmoearth_nb.runners.new_project",
+    "new_project_form": "olmoearth_nb.maps.widgets.new_project",
     "preview": "olmoearth_nb.maps.preview",
     "propose_project": "olmoearth_nb.newproject.propose",
     "unbundle": "olmoearth_nb.bundles",
@@ -67,6 +69,7 @@ __all__ = [
     "make_annotations",
     "migrate_windows",
     "new_project",
+    "new_project_form",
     "preview",
     "propose_project",
     "unbundle",

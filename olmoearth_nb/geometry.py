@@ -164,6 +164,8 @@ def wgs84_outlines(projection: Projection, boxes: npt.NDArray[np.float64]) -> Sh
 def degrees_of(projection: Projection, shapes: Shapes) -> Shapes:
     """Geometries in pixels as geometries in degrees, by one call; vertices only, edges stay straight.
 
+    A geometry across the antimeridian has longitudes above 180°.
+
     Args:
         projection: Projection of the geometries.
         shapes: Array of geometries in pixels.
@@ -174,7 +176,11 @@ def degrees_of(projection: Projection, shapes: Shapes) -> Shapes:
     def degrees(xy: Coordinates) -> Coordinates:
         return np.column_stack(transformer.transform(*(xy * resolution).T))
 
-    return valid_shapes(transformed(shapes, degrees))
+    moved = transformed(shapes, degrees)
+    bounds = shapely.bounds(moved)
+    wide = bounds[:, 2] - bounds[:, 0] > 180.0
+    moved[wide] = transformed(moved[wide], lambda xy: np.column_stack([xy[:, 0] % 360.0, xy[:, 1]]))
+    return valid_shapes(moved)
 
 
 @functools.lru_cache(maxsize=512)

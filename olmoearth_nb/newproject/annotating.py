@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.geometry import degrees_of, shape_array
 from olmoearth_nb.labels.areas import squares
+from olmoearth_nb.labels.shapes import polygonal_part
 from olmoearth_nb.newproject.cells import Piece, cells_touched, in_pixels, pixel_squares
 from olmoearth_nb.newproject.places import Places
 from olmoearth_nb.newproject.splits import WindowPlace
@@ -50,18 +51,17 @@ def raster_annotations(
         where: The source, for errors.
     """
     placed = in_pixels(places.shapes, resolution)
-    shapes = _areas([shp for _, shp in placed])
+    # Projected, a polygon can fall apart into pieces and lines.
+    shapes = [polygonal_part(shp) for shp in _areas([shp for _, shp in placed])]
     pieces = cells_touched([(zone, shp) for (zone, _), shp in zip(placed, shapes, strict=True)], size)
     clipped = [_clipped(shapes[piece.row], piece, size) for piece in pieces]
-    keep = [index for index, shp in enumerate(clipped) if not shp.is_empty]
-    pieces = [pieces[index] for index in keep]
+    kept = [index for index, shp in enumerate(clipped) if not shp.is_empty]
+    pieces = [pieces[index] for index in kept]
     rows = [int(places.rows[piece.row]) for piece in pieces]
-    keep_dated = [index for index, row in enumerate(rows) if times[row] is not None]
-    pieces, rows = [pieces[index] for index in keep_dated], [rows[index] for index in keep_dated]
-    outlines = _degrees([piece.zone for piece in pieces], [clipped[keep[index]] for index in keep_dated])
-    frame = _frame(outlines, [values[row] for row in rows], [times[row] for row in rows])
+    outlines = _degrees([piece.zone for piece in pieces], [clipped[index] for index in kept])
+    frame = _frame([polygonal_part(shp) for shp in outlines], rows, values, times)
     frame["task_area"] = _task_areas(pieces, size=size, resolution=resolution, where=where)
-    return frame, _windows(pieces, [values[row] for row in rows], [times[row] for row in rows], size)
+    return frame, _windows(pieces, frame, size)
 
 
 def point_annotations(
@@ -76,10 +76,8 @@ def point_annotations(
         buffer: Pixels of a window on each side of the point's.
         resolution: Metres per pixel.
     """
-    picked = [index for index, row in enumerate(places.rows) if times[row] is not None]
-    points = [_point(places.shapes[index]) for index in picked]
-    rows = [int(places.rows[index]) for index in picked]
-    frame = _frame(points, [values[row] for row in rows], [times[row] for row in rows])
+    points = [_point(shp) for shp in places.shapes]
+    frame = _frame(points, places.rows.tolist(), values, times)
     windows = []
     for (zone, shp), value in zip(in_pixels(points, resolution), frame["value"], strict=True):
         x, y = np.floor(shapely.get_coordinates(shp)[0]).astype(int) - buffer
@@ -105,11 +103,7 @@ def _clipped(shp: BaseGeometry, piece: Piece, size: int) -> BaseGeometry:
     west, south, east, north = shp.bounds
     if box[0] <= west and box[1] <= south and east <= box[2] and north <= box[3]:
         return shp
-    part = shapely.make_valid(shapely.intersection(shp, shapely.box(*box)))
-    polygons = [one for one in shapely.get_parts(shapely.get_parts(part)) if one.geom_type == "Polygon"]
-    if part.geom_type in ("Polygon", "MultiPolygon"):
-        return part
-    return shapely.MultiPolygon(polygons)
+    return polygonal_part(shapely.make_valid(shapely.intersection(shp, shapely.box(*box))))
 
 
 def _degrees(zones: Sequence[Projection], shapes: Sequence[BaseGeometry]) -> list[BaseGeometry]:
@@ -126,11 +120,12 @@ def _degrees(zones: Sequence[Projection], shapes: Sequence[BaseGeometry]) -> lis
 
 
 def _frame(
-    shapes: Sequence[BaseGeometry], values: Sequence[Any], times: Sequence[TimeRange | None]
+    shapes: Sequence[BaseGeometry], rows: Sequence[int], values: Sequence[Any], times: Sequence[TimeRange | None]
 ) -> gpd.GeoDataFrame:
-    spans = [one for one in times if one is not None]
+    """A row for each shape, with value and time of its row of the source: only rows that have both are places."""
+    spans = [span for row in rows if (span := times[row]) is not None]
     data = {
-        "value": list(values),
+        "value": [values[row] for row in rows],
         "start": pd.Series([start for start, _ in spans], dtype=object),
         "end": pd.Series([end for _, end in spans], dtype=object),
     }
@@ -148,13 +143,11 @@ def _task_areas(pieces: Sequence[Piece], *, size: int, resolution: float, where:
     return [texts[piece.zone.crs.to_string(), piece.column, piece.line] for piece in pieces]
 
 
-def _windows(
-    pieces: Sequence[Piece], values: Sequence[Any], times: Sequence[TimeRange | None], size: int
-) -> list[WindowPlace]:
+def _windows(pieces: Sequence[Piece], frame: gpd.GeoDataFrame, size: int) -> list[WindowPlace]:
     """One window for each cell and time."""
     found: dict[Any, tuple[Piece, set[int]]] = {}
-    for piece, value, time in zip(pieces, values, times, strict=True):
-        key = (piece.zone.crs.to_string(), piece.column, piece.line, time)
+    for piece, value, start, end in zip(pieces, frame["value"], frame["start"], frame["end"], strict=True):
+        key = (piece.zone.crs.to_string(), piece.column, piece.line, start, end)
         found.setdefault(key, (piece, set()))[1].update(_labels([value]))
     return [
         WindowPlace(crs=str(piece.zone.crs), x=piece.column * size, y=piece.line * size, labels=frozenset(labels))

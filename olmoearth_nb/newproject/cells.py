@@ -89,6 +89,8 @@ def cells_touched(places: Sequence[tuple[Projection, BaseGeometry]], size: int) 
     """
     pieces: list[Piece] = []
     for row, (zone, shp) in enumerate(places):
+        if shp.is_empty:
+            continue
         x0, y0, x1, y1 = shp.bounds
         columns = np.arange(np.floor(x0 / size), np.floor(x1 / size) + 1)
         lines = np.arange(np.floor(y0 / size), np.floor(y1 / size) + 1)
