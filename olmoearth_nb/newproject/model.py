@@ -228,7 +228,12 @@ def input_name(proposal: Proposal) -> str:
 
 def _inputs(proposal: Proposal) -> str:
     imagery = proposal.imagery
-    all_dates = "\n          load_all_item_groups: true  # all dates, not only the first" if imagery.dates > 1 else ""
+    all_dates = (
+        "\n          load_all_item_groups: true  # all dates, not only the first,"
+        "\n          load_all_layers: true       # and all at once, not one of them at random"
+        if imagery.dates > 1
+        else ""
+    )
     order = "  # in OlmoEarth's order" if proposal.encoder.model_id else ""
     image = block(
         f"""
