@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # uv looks for local wheels (a CPU build of torch, say) where pip does.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 
-.PHONY: setup demo lab lint test test-fast test-slow test-browser notebooks render clean
+.PHONY: setup demo lab lint test test-fast test-slow test-browser notebooks render bench clean
 
 setup: $(READY)
 
@@ -55,6 +55,11 @@ test-slow: setup
 test-browser: setup
 	$(BIN)/pytest -m browser tests/browser
 
+# Each measures its limit too. make bench NAMES="partition combining" runs some; AGAINST=PYTHON compares with olmoearth-runner 0.1.14,
+# where PYTHON is the interpreter of an environment that has it.
+bench: setup
+	$(BIN)/python -m benchmarks $(NAMES) $(if $(AGAINST),--against $(AGAINST)) --json bench.json
+
 clean:
-	rm -rf $(VENV) .pycache .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo build dist screenshots
+	rm -rf $(VENV) .pycache .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo build dist screenshots bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
