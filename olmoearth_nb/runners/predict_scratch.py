@@ -242,6 +242,9 @@ class PredictionScratch:
             for partition in plan.partitions:
                 pid = partition.partition_id
                 write_collection(self.workspace.partition_request(pid), partition.request)
+                if has_folders:
+                    # Empty if others own all its windows; olmoearth-runner looks into it nevertheless.
+                    make_folder(self.workspace.dataset / "windows" / f"group_{pid}")
                 for spec in partition.owned:
                     create_window(dataset, spec)
                     if has_folders:
