@@ -50,7 +50,13 @@ def create_window(dataset: Dataset, spec: WindowSpec, options: Mapping[str, Any]
     """
     window = as_window(dataset, spec, options)
     with foreign_code(StorageError, "The window can't be written", where=f"window {spec.group}/{spec.name}"):
-        window.save()
+        if type(dataset.storage) is FileWindowStorage:
+            # As rslearn writes it, and with group and name, which the rslearn of olmoearth-runner 0.1.14 looks for.
+            folder = Path(str(window.window_root))
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "metadata.json", window.get_metadata())
+        else:
+            window.save()
     return window
 
 

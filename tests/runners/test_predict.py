@@ -82,6 +82,8 @@ def test_shared_windows_are_made_once_and_belong_to_every_partition(raster_proje
     shared = table[table["partitions"].str.contains(",")]
     assert len(shared) == ids.counts["shared"] > 0
     folders = list((runner.workspace.dataset / "windows").glob("*/*/metadata.json"))
+    told = {(json.loads(path.read_text())["group"], json.loads(path.read_text())["name"]) for path in folders}
+    assert told == {path.parts[-3:-1] for path in folders}
     assert len(folders) == len(table) == 16
     assert sum(ids.partitions.values()) == 16 + sum(row.count(",") for row in table["partitions"])
 
