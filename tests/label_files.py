@@ -6,8 +6,11 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import rasterio
 import scenes
 import shapely
+
+from olmoearth_nb.newproject.imagery import MODALITIES
 
 TASKS = ("segmentation", "classification", "regression", "per-pixel-regression")
 
@@ -15,6 +18,21 @@ TASKS = ("segmentation", "classification", "regression", "per-pixel-regression")
 def scene_folder(folder: Path, *, size: int = scenes.SIZE) -> str:
     """Writes a dated scene, and returns the source that finds it."""
     scenes.write_scene(folder, name="scene_20240601", size=size)
+    return f"local:{folder}/*.tif"
+
+
+def sentinel2_folder(folder: Path, *, size: int = 64) -> str:
+    """Two dates of a scene with the bands of Sentinel-2, by their names and in another order than OlmoEarth's."""
+    folder.mkdir()
+    bands = sorted(MODALITIES["sentinel2"].bands)
+    for index, date in enumerate(("20240601", "20240701")):
+        three = scenes.scene_array(size=size, seed=0) + 100 * index
+        with rasterio.open(
+            folder / f"S2_{date}.tif", "w", driver="GTiff", width=size, height=size, count=12, dtype="uint16",
+            crs=scenes.CRS_NAME, transform=rasterio.transform.from_origin(*scenes.ORIGIN, 10, 10),
+        ) as file:  # fmt: skip
+            file.write(np.concatenate([three] * 4))
+            file.descriptions = tuple(bands)
     return f"local:{folder}/*.tif"
 
 

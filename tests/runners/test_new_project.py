@@ -84,3 +84,36 @@ def test_a_sample_of_no_number_is_refused_before_anything_is_written(tmp_path: P
     with pytest.raises(UsageError, match="number of windows"):
         new_project(tmp_path / "mine", label_files.points(24), task="segmentation", sample=count)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "encoder", "task"),
+    [
+        ("sentinel2", "olmoearth-nano", "segmentation"),
+        ("sentinel1", "olmoearth-tiny", "regression"),
+        ("landsat", "unet", "classification"),
+        ("sentinel2", "unet", "per-pixel-regression"),
+    ],
+)
+def test_a_catalogue_model_builds_without_fetching(tmp_path: Path, source: str, encoder: str, task: str) -> None:
+    made = new_project(tmp_path / "mine", label_files.points(), task=task, source=source, encoder=encoder)
+    runner = OlmoEarthRunPredictRunner(made.path, tmp_path / "scratch", random_weights=True, progress=False)
+    assert sum(one.numel() for one in runner.model().parameters()) > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", label_files.TASKS)
+def test_olmoearth_trains_on_two_dates(tmp_path: Path, task: str) -> None:
+    source = label_files.sentinel2_folder(tmp_path / "imagery", size=SIZE)
+    labels = label_files.points(24, size=SIZE)
+    made = new_project(tmp_path / "mine", labels, task=task, source=source, epochs=1, window_size=8)
+    assert made.proposal.encoder.name == "olmoearth-nano"
+    tuning = OlmoEarthRunFineTuneRunner(made.path, tmp_path / "tuning", random_weights=True, progress=False)
+    tuning.run_pipeline()
+    training = tuning.training()
+    assert training is not None
+    runner = OlmoEarthRunPredictRunner(
+        made.path, tmp_path / "scratch", checkpoint_path=training.best_checkpoint, progress=False
+    )
+    runner.run_pipeline()
+    assert any((runner.workspace.root / "results").rglob("result*"))
