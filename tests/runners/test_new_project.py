@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import label_files
@@ -10,6 +11,7 @@ import pytest
 import rasterio
 
 from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner, new_project
+from olmoearth_nb.cli import main
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.geojson import read_result
 
@@ -98,7 +100,7 @@ def test_a_sample_of_no_number_is_refused_before_anything_is_written(tmp_path: P
 def test_a_catalogue_model_builds_without_fetching(tmp_path: Path, source: str, encoder: str, task: str) -> None:
     made = new_project(tmp_path / "mine", label_files.points(), task=task, source=source, encoder=encoder)
     runner = OlmoEarthRunPredictRunner(made.path, tmp_path / "scratch", random_weights=True, progress=False)
-    assert sum(one.numel() for one in runner.model().parameters()) > 1000
+    assert sum(one.numel() for one in runner.model().module.parameters()) > 1000
 
 
 @pytest.mark.slow
@@ -117,3 +119,19 @@ def test_olmoearth_trains_on_two_dates(tmp_path: Path, task: str) -> None:
     )
     runner.run_pipeline()
     assert any((runner.workspace.root / "results").rglob("result*"))
+
+
+def test_the_command_shows_writes_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = label_files.scene_folder(tmp_path / "imagery", size=SIZE)
+    label_files.points(24, size=SIZE).to_file(tmp_path / "labels.gpkg")
+    words = ["new", str(tmp_path / "mine"), "--from", str(tmp_path / "labels.gpkg"), "--source", source]
+    assert main([*words, "--task", "segmentation", "--dry-run"]) == 0
+    assert "16 × 16 pixels" in capsys.readouterr().out
+    assert not (tmp_path / "mine").exists()
+    assert main([*words, "--task", "segmentation", "--sample", "2", "--window-size", "8", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["sample"]["built"] == 2
+    assert main([*words, "--task", "segmentation"]) != 0
+    assert "something at the place" in capsys.readouterr().err
+    assert main([*words[:1], str(tmp_path / "other"), *words[2:], "--task", "regression", "--column", "crops"]) != 0
+    assert "There is no column 'crops'" in capsys.readouterr().err

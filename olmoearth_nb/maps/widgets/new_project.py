@@ -254,6 +254,8 @@ class ProjectForm(LiveView):
 
     def _on_write(self, _: object) -> None:
         with self.guarded():
+            # The first check in a notebook imports rslearn's models, some seconds.
+            self.say("Writing and checking …")
             made = self.write()
             wrong = "" if made.ok else " Its check finds something wrong: see form.written."
             self.say(f"Written to {shown_path(made.path)}.{wrong} Next: {made.next_steps()[0][0]}")
