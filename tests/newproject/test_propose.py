@@ -103,6 +103,18 @@ def test_mixed_geometries_become_labels(task: str) -> None:
     assert proposal.annotations.is_valid.all()
 
 
+def test_labels_across_the_antimeridian_stay_where_they_are() -> None:
+    shapes = [
+        shapely.box(179.99 + 0.001 * index, -16.5 + 0.01 * index, 180.01, -16.49 + 0.01 * index) for index in range(8)
+    ]
+    frame = gpd.GeoDataFrame({"crop": ["wheat", "maize"] * 4}, geometry=shapes, crs=4326)
+    areas = propose_project(frame, task="segmentation").annotations
+    assert set(areas.geom_type) <= {"Polygon", "MultiPolygon"}
+    assert areas.is_valid.all()
+    # Half of them lie beyond 180°, none reaches around the globe.
+    assert (areas.bounds["maxx"] - areas.bounds["minx"]).max() < 0.1
+
+
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
 def test_null_classes_are_left_out_and_counted(task: str) -> None:
     frame = label_files.points()
