@@ -14,11 +14,11 @@ import numpy.typing as npt
 import shapely
 import yaml
 from rslearn.config import LayerConfig
-from rslearn.dataset import Window
+from rslearn.dataset import Dataset, Window
 from rslearn.utils.raster_array import RasterArray
 from shapely.geometry import mapping
 
-from olmoearth_nb import OlmoEarthRunPredictRunner
+from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
 from olmoearth_nb.store.dataset import imagery_layers
 from olmoearth_nb.store.windows import as_window
 from olmoearth_nb.types import TimeRange
@@ -92,14 +92,24 @@ def generate_imagery(runner: OlmoEarthRunPredictRunner, *, seed: int = 0) -> int
     dataset = runner.scratch.dataset
     specs = runner.scratch.specs(runner.partition_ids())
     for spec in specs.values():
-        window = as_window(dataset, spec)
-        for name, layer in imagery_layers(dataset).items():
-            _write_layer(window, name, layer, seed)
+        _write_layers(dataset, as_window(dataset, spec), seed)
     return len(specs)
 
 
-def _write_layer(window: Window, name: str, layer: LayerConfig, seed: int) -> None:
-    times = list(_times(window, layer))
+def generate_training_imagery(runner: OlmoEarthRunFineTuneRunner, *, seed: int = 0, missing: int = 0) -> int:
+    """The same for the labelled windows of a training; every second one lacks so many of its first dates."""
+    windows = runner.scratch.windows()
+    for index, window in enumerate(windows):
+        _write_layers(runner.scratch.dataset, window, seed, missing=missing if index % 2 else 0)
+    return len(windows)
+
+
+def _write_layers(dataset: Dataset, window: Window, seed: int, *, missing: int = 0) -> None:
+    for name, layer in imagery_layers(dataset).items():
+        _write_layer(window, name, layer, seed, list(_times(window, layer))[missing:])
+
+
+def _write_layer(window: Window, name: str, layer: LayerConfig, seed: int, times: list[TimeRange]) -> None:
     with window.data.open_layer_writer(name) as writer:
         for group, time in enumerate(times):
             for bands in layer.band_sets:
