@@ -24,9 +24,11 @@ from rslearn.data_sources.utils import match_candidate_items_to_window
 from rslearn.utils.geometry import WGS84_PROJECTION, STGeometry
 
 from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner, Project
+from olmoearth_nb.labels import prepare_windows, read_annotation_tasks
 from olmoearth_nb.newproject.imagery import MODALITIES
 from olmoearth_nb.newproject.propose import propose_project
 from olmoearth_nb.newproject.writing import write_project
+from olmoearth_nb.runners.components import Components
 from olmoearth_nb.types import StepName
 
 DATA = Path(__file__).parents[1] / "olmoearth_run_data"
@@ -69,7 +71,7 @@ def test_check_misses_nothing_but_a_checkpoint(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "labels", "options"),
     [
-        ("s2_landcover", "coast_landcover", {"task": "segmentation", "window_size": 32}),
+        ("s2_landcover", "coast_landcover", {"task": "segmentation", "window_size": 32, "grid_size": 160}),
         ("s2_regression", "coast_tree_cover", {"task": "regression"}),
     ],
 )
@@ -84,6 +86,21 @@ def test_files_are_what_the_command_of_the_readme_writes(
     for file in ("model.yaml", "olmoearth_run.yaml"):
         written, kept = (yaml.safe_load((folder / file).read_text(encoding="utf-8")) for folder in (made, DATA / name))
         assert written == kept
+
+
+def test_every_split_has_every_class() -> None:
+    components = Components(Project(DATA / "s2_landcover"))
+    windows = prepare_windows(
+        read_annotation_tasks(*components.project.annotation_paths).tasks,
+        sampler=components.sampler(),
+        preparer=components.window_preparer(),
+        splitter=components.data_splitter(),
+    )
+    labels: dict[str, list[Any]] = {}
+    for one in windows:
+        labels.setdefault(one.split.value, []).append(one.window.labels[0].value)
+    assert {split: len(found) for split, found in labels.items()} == {"train": 149, "val": 44, "test": 31}
+    assert all(set(np.unique(found)) == {0, 1, 2, 3, 4, 255} for found in labels.values())
 
 
 def test_bands_lie_in_the_three_groups_of_their_resolution() -> None:
