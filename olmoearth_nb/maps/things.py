@@ -73,7 +73,8 @@ def layers_of(
         case Plan():
             return _partitions(thing.partitions, by)
         case gpd.GeoDataFrame():
-            return [windows_layer(thing, by=by)]
+            # Windows are in degrees already; labels of one's own are in any CRS.
+            return [windows_layer(thing if thing.crs is None else thing.to_crs(4326), by=by)]
         case AnnotationTasks():
             return [annotations_layer(thing, label=by, legend=legend)]
         case Window():

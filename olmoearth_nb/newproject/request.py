@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.geometry import WGS84_PROJECTION, project, shape_array, utm_projection_for
 from olmoearth_nb.newproject.proposal import Proposal
+from olmoearth_nb.newproject.run import prediction_window
 from olmoearth_nb.types import shape_of
 
 __all__ = ["request_of"]
@@ -44,17 +45,22 @@ def request_of(proposal: Proposal) -> dict[str, Any]:
 
 
 def _square(proposal: Proposal) -> BaseGeometry:
-    """A square around the label that is nearest to the middle of all; within the imagery, as far as it is known."""
+    """A square around the label nearest to the middle of all; if that can be, with imagery in all of its windows."""
     centres = shapely.get_coordinates(shapely.centroid(shape_array(list(proposal.annotations.geometry))))
     nearest = centres[np.linalg.norm(centres - np.median(centres, axis=0), axis=1).argmin()]
     point = shapely.Point(nearest)
     zone = utm_projection_for(point, proposal.resolution, -proposal.resolution)
     x, y = shapely.get_coordinates(shape_of(project(STGeometry(WGS84_PROJECTION, point, None), zone)))[0].round()
-    box = shapely.box(x - _SIDE / 2, y - _SIDE / 2, x + _SIDE / 2, y + _SIDE / 2)
-    square = shape_of(STGeometry(zone, box, None).to_projection(WGS84_PROJECTION))
-    footprint = proposal.imagery.footprint
-    inside = square if footprint is None else square.intersection(footprint)
-    return inside if "Polygon" in inside.geom_type and not inside.is_empty else square
+    square = shapely.box(x - _SIDE / 2, y - _SIDE / 2, x + _SIDE / 2, y + _SIDE / 2)
+    if proposal.imagery.footprint is not None:
+        footprint = shape_of(project(STGeometry(WGS84_PROJECTION, proposal.imagery.footprint, None), zone))
+        # A window at the rim of the request reaches up to its own width beyond it.
+        for margin in (prediction_window(proposal), 0):
+            inside = square.intersection(footprint.buffer(-margin))
+            if "Polygon" in inside.geom_type and not inside.is_empty:
+                square = inside
+                break
+    return shape_of(STGeometry(zone, square, None).to_projection(WGS84_PROJECTION))
 
 
 def _plain(value: Any) -> int | float:

@@ -9,9 +9,11 @@ from olmoearth_nb.newproject.model import GROUP, SPLIT_PROPERTY
 from olmoearth_nb.newproject.proposal import Proposal
 from olmoearth_nb.newproject.text import block, indented
 
-__all__ = ["run_text"]
+__all__ = ["prediction_window", "run_text"]
 
 _WINDOW = 256
+# Local imagery often is small: a window that reaches far beyond it is mostly nothing.
+_LOCAL_WINDOW = 64
 _CHUNK = 100
 _METRES_A_DEGREE = 111_320
 _PARTITION_PIXELS = 2800
@@ -43,6 +45,15 @@ def run_text(proposal: Proposal) -> str:
     ) + "\n"  # fmt: skip
 
 
+def prediction_window(proposal: Proposal) -> int:
+    """Width and height in pixels of the windows that rasters are predicted in.
+
+    Args:
+        proposal: The project.
+    """
+    return max(_LOCAL_WINDOW if proposal.imagery.is_local else _WINDOW, proposal.window_size)
+
+
 def _partitions(proposal: Proposal) -> str:
     if proposal.task.is_raster:
         degrees = float(f"{proposal.resolution * _PARTITION_PIXELS / _METRES_A_DEGREE:.2g}")
@@ -57,7 +68,7 @@ def _partitions(proposal: Proposal) -> str:
             prepare_window_geometries:
               class_path: olmoearth_nb.partitioners.GridPartitioner
               init_args:
-                grid_size: {_WINDOW}
+                grid_size: {prediction_window(proposal)}
             """
         )
     else:

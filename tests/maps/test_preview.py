@@ -26,8 +26,9 @@ from olmoearth_nb.errors import GeometryError, MissingDependencyError, StaleScra
 from olmoearth_nb.geojson import read_request
 from olmoearth_nb.legend import ClassLegend, Legend
 from olmoearth_nb.maps.features import windows_layer
-from olmoearth_nb.maps.layers import LayerKind
+from olmoearth_nb.maps.layers import LayerKind, ShapeLayer
 from olmoearth_nb.maps.preview import build_map
+from olmoearth_nb.maps.things import layers_of
 from olmoearth_nb.maps.view import MapView
 from olmoearth_nb.store.windows import as_window
 
@@ -197,6 +198,13 @@ def test_a_lonboard_map_has_every_outline_in_its_colour(monkeypatch: pytest.Monk
     with pytest.raises(MissingDependencyError, match=r"pip install 'olmoearth-nb\[lonboard\]'"):
         view.lonboard()
     view.close()
+
+
+def test_a_table_in_metres_lies_where_it_is() -> None:
+    (shown,) = layers_of(grid(3).to_crs("EPSG:32631"))
+    assert isinstance(shown, ShapeLayer)
+    bounds = np.array([one.bounds for one in shown.shapes])
+    np.testing.assert_allclose(bounds, grid(3).geometry.bounds.to_numpy(), atol=1e-5)
 
 
 def test_things_without_a_place_are_refused() -> None:

@@ -5,13 +5,15 @@ import re
 from pathlib import Path
 
 import label_files
+import numpy as np
 import pytest
 import scenes
 import yaml
 
-from olmoearth_nb import Project, new_project, propose_project
+from olmoearth_nb import OlmoEarthRunPredictRunner, Project, new_project, propose_project
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.geojson import read_annotation_features, read_request
+from olmoearth_nb.newproject.model import model_text
 from olmoearth_nb.newproject.writing import write_project
 
 CATALOGUES = [
@@ -80,6 +82,25 @@ def test_files_say_what_was_proposed(tmp_path: Path) -> None:
     assert sorted(label["crop_type"] for label in labels) == sorted(order[crop] for crop in frame["crop"])
     (feature,) = read_request(path / Project.REQUEST_NAME).features
     assert feature.properties.oe_start_time.year == proposal.time_range[0].year
+
+
+def test_all_dates_are_read_at_once() -> None:
+    proposal = propose_project(label_files.points(), task="segmentation", encoder="olmoearth-nano")
+    inputs = yaml.safe_load(model_text(proposal))["data"]["init_args"]["inputs"]
+    assert inputs["sentinel2_l2a"]["load_all_item_groups"]
+    # Without this rslearn takes one of the dates at random.
+    assert inputs["sentinel2_l2a"]["load_all_layers"]
+
+
+def test_a_request_among_local_files_has_imagery_in_all_of_its_windows(tmp_path: Path) -> None:
+    image = label_files.scene_folder(tmp_path / "imagery", size=256)
+    made = new_project(tmp_path / "mine", label_files.points(size=256), task="segmentation", source=image)
+    plan = OlmoEarthRunPredictRunner(made.path, tmp_path / "scratch").plan()
+    bounds = np.array([spec.bounds for one in plan.partitions for spec in one.windows]).reshape(-1, 2, 2)
+    inside = bounds - np.array(scenes.CORNER)
+    assert len(inside) >= 4
+    assert inside.min() >= 0
+    assert inside.max() <= 256
 
 
 def test_comments_explain_and_no_line_is_too_long(tmp_path: Path) -> None:
