@@ -82,10 +82,25 @@ def test_files_are_what_the_command_of_the_readme_writes(
     proposal = propose_project(source, source="sentinel2", encoder="olmoearth-base", **options, **YEAR)
     made = write_project(proposal, tmp_path / name).path
     for file in ("annotation_features.geojson", "annotation_task_features.geojson", Project.REQUEST_NAME):
-        assert (made / file).read_bytes() == (DATA / name / file).read_bytes()
+        written, kept = (_features(folder / file) for folder in (made, DATA / name))
+        assert [properties for _, properties in written] == [properties for _, properties in kept]
+        # Another build of GEOS cuts and projects a hair elsewhere, of which the ids of tasks are made.
+        assert all(one.equals_exact(other, 1e-9) for (one, _), (other, _) in zip(written, kept, strict=True))
     for file in ("model.yaml", "olmoearth_run.yaml"):
         written, kept = (yaml.safe_load((folder / file).read_text(encoding="utf-8")) for folder in (made, DATA / name))
         assert written == kept
+
+
+def _features(path: Path) -> list[tuple[Any, dict[str, Any]]]:
+    """Shape and properties of each feature, without the ids of tasks."""
+    features = json.loads(path.read_text(encoding="utf-8"))["features"]
+    return [
+        (
+            shapely.geometry.shape(one["geometry"]),
+            {key: value for key, value in one["properties"].items() if not key.endswith("_id")},
+        )
+        for one in features
+    ]
 
 
 def test_every_split_has_every_class() -> None:
