@@ -81,7 +81,9 @@ def percent(share: float) -> str:
         >>> percent(0.001), percent(0.25)
         ('0.1%', '25%')
     """
-    return f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.2g}%"
+    if share > 0.99 and share != 1:
+        return f"{min(share, 0.9999):.2%}"
+    return f"{share:.0%}" if share == 0 or share >= 0.01 else f"{100 * share:.2g}%"
 
 
 def named(names: Iterable[object], *, most: int = 5) -> str:
