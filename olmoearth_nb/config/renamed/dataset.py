@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from olmoearth_nb.config.renamed.draft import Draft, Keys, Modern
+from olmoearth_nb.config.renamed.monthly import modern_monthly_source
 from olmoearth_nb.config.renamed.platform import modern_platform_source
 
 __all__ = ["modern_dataset"]
@@ -34,6 +35,7 @@ _DROPPED: dict[tuple[str, str], str] = {
     ("aws_landsat.LandsatOliTirs", "max_time_delta"): _NO_DELTA,
     ("aws_open_data.Sentinel2", "max_time_delta"): _NO_DELTA,
     ("gcp_public_data.Sentinel2", "max_time_delta"): _NO_DELTA,
+    ("gcp_public_data.Sentinel2", "modality"): "It never had an effect: the images were those of level 1C.",
     ("usgs_landsat.LandsatOliTirs", "max_time_delta"): _NO_DELTA,
     ("aws_sentinel2_element84.Sentinel2", "harmonize"): "The images of this catalogue are harmonized already.",
     ("aws_sentinel2_element84.Sentinel2", "cache_dir"): _NO_CACHE,
@@ -78,6 +80,7 @@ def _layer(draft: Draft, keys: Keys) -> None:
         _source_name(draft, source)
         _source_keys(draft, source)
         modern_platform_source(draft, keys)
+        modern_monthly_source(draft, source)
         _source_arguments(draft, source)
         _query(draft, (*source, "query_config"))
 

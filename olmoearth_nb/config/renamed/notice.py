@@ -100,6 +100,8 @@ def _line_of(text: str, keys: Keys) -> int | None:
                 found = (node.value[key], node.value[key])
             case _:
                 found = None
+        if found is None and key == "init_args":
+            continue  # arguments stand beside an older name
         if found is None:
             break
         line, node = found[0].start_mark.line + 1, found[1]
