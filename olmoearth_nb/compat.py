@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from olmoearth_nb.errors import MissingDependencyError
@@ -22,6 +23,8 @@ __all__ = ["prepare_rslearn", "quiet_rslearn"]
 _lock = threading.Lock()
 # torch unregisters what a Library registered as soon as the object is collected.
 _libraries: list[Any] = []
+
+_BOXES_AT_A_TIME = 64
 
 # The operators that torchvision describes to torch unconditionally when it is imported, so that they have to exist.
 _SCHEMAS = (
@@ -49,10 +52,11 @@ def prepare_rslearn() -> None:
 
     They import torchvision. PyPI has only the CUDA build of torchvision for Linux; beside a CPU build of torch (the
     usual light installation) its native library can't be loaded, and ``import torchvision`` ends with "operator
-    torchvision::nms does not exist", although rslearn needs none of the native operators but ``nms``, and that only
-    for detection. So that operator is registered here, written in plain torch, and its quantized sister ``qnms`` by
-    name only. Where torchvision works by itself, nothing is changed. Forked worker processes inherit it; others have
-    to call this function themselves.
+    torchvision::nms does not exist", although rslearn needs none of the native operators but ``nms`` and ``roi_align``,
+    and those only for detection. So ``nms`` is registered here, written in plain torch, and its quantized sister
+    ``qnms`` by name only; ``roi_align`` torchvision has in plain torch itself, and that is used as it is. Where
+    torchvision works by itself, nothing is changed. Forked worker processes inherit it; others have to call this
+    function themselves.
 
     Raises:
         MissingDependencyError: If torch or torchvision is not installed.
@@ -93,10 +97,23 @@ def _register_nms(torch: Any) -> None:
     boxes: Any = importlib.import_module("torchvision.ops.boxes")
     with contextlib.suppress(AttributeError):
         boxes._assert_has_ops = _no_check
+    # Its own form of this operator it would compile first, which takes minutes, and a C++ compiler.
+    pooling: Any = importlib.import_module("torchvision.ops.roi_align")
+    with contextlib.suppress(AttributeError):
+        pooling._roi_align = _in_parts(torch, pooling._roi_align.__wrapped__)
 
 
 def _no_check() -> None:
     """The operator is registered."""
+
+
+def _in_parts(torch: Any, roi_align: Callable[..., Any]) -> Callable[..., Any]:
+    """Takes some boxes at a time: in one go, a thousand with 768 channels are several gigabytes."""
+
+    def in_parts(image: Any, boxes: Any, *options: Any) -> Any:
+        return torch.cat([roi_align(image, part, *options) for part in boxes.split(_BOXES_AT_A_TIME)])
+
+    return in_parts
 
 
 def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:

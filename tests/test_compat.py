@@ -16,8 +16,14 @@ apart = torchvision.ops.batched_nms(boxes[:2], scores[:2], torch.tensor([0, 1]),
 with multiprocessing.get_context("fork").Pool(1) as pool:
     forked = pool.apply(torchvision.ops.nms, (boxes, scores, 0.5)).tolist()
 nothing = torchvision.ops.nms(boxes[:0], scores[:0], 0.5)
+height = torch.arange(12.0).reshape(1, 1, 12, 1) + torch.arange(12.0)
+corners = torch.tensor([[0, x % 4, 0, x % 4 + 4, 8] for x in range(130)], dtype=torch.float32)
+pooled = torchvision.ops.roi_align(height, corners, (2, 1), sampling_ratio=2)
+none = [*torchvision.ops.roi_align(height, corners[:0], (2, 1), sampling_ratio=2).shape]
+compiled = "torch._inductor.codecache" in sys.modules
 import rslearn.train.data_module, rslearn.models.swin
 names = ("RSLEARN_LOGLEVEL", "JSONARGPARSE_DEPRECATION_WARNINGS")
+print(json.dumps([pooled[:, 0, :, 0].tolist(), none, compiled]))
 print(json.dumps([kept, apart, forked, [*nothing.shape], str(nothing.dtype), [os.environ[name] for name in names]]))
 """
 
@@ -31,7 +37,12 @@ def test_rslearn_can_be_imported_after_it_and_boxes_are_suppressed() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    kept, apart, forked, shape, dtype, environment = json.loads(done.stdout)
+    boxes, lines = done.stdout.splitlines()
+    pooled, none, compiled = json.loads(boxes)
+    # Means of x + y over the upper and the lower half of boxes from x to x + 4 and from 0 to 8.
+    assert pooled == [[x % 4 + 4, x % 4 + 8] for x in range(130)]
+    assert (none, compiled) == ([0, 1, 2, 1], False)
+    kept, apart, forked, shape, dtype, environment = json.loads(lines)
     # The second box hides the first (IoU 81/119); boxes without area hide nothing, not even their like.
     assert kept == [1, 2, 3, 4]
     assert forked == kept
