@@ -137,7 +137,6 @@ class _Checks:
         layers = self._layers
         if layers is None:
             return
-        self.problems += check_output_layer(self._data_type, layers)
         if self.run is not None and self.run.window_prep is not None:
             self.problems += check_label_layer(
                 self.run.window_prep, layers, self.label_names, search_path=self.project.search_path
@@ -181,6 +180,9 @@ class _Checks:
         model: ModelFile | None = self._read(
             lambda path: read_model(path, has_extra_files=has_extra_files), self.project.model_config_path, MODEL_STEPS
         )
+        if self._layers is not None:
+            results = self.run.inference_results_config if self.run else None
+            self.problems += check_output_layer(results, self._layers, model)
         if model is None:
             return
         self.problems += model.problems

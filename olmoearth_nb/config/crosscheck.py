@@ -15,7 +15,7 @@ from olmoearth_nb.config.imports import import_object
 from olmoearth_nb.config.model_yaml import MODEL_CONFIG_NAME, MODEL_STEPS, ModelFile, at
 from olmoearth_nb.config.report import FINE_TUNE_STEPS, Problem, did_you_mean, one_of
 from olmoearth_nb.config.roles import labels_kind
-from olmoearth_nb.config.schema import RUN_CONFIG_NAME, DataType, InferenceResultsConfig, WindowPrep
+from olmoearth_nb.config.schema import RUN_CONFIG_NAME, InferenceResultsConfig, WindowPrep
 from olmoearth_nb.config.yamlfile import join
 from olmoearth_nb.errors import ConfigError, UsageError
 from olmoearth_nb.legend import RangeLegend
@@ -24,6 +24,16 @@ from olmoearth_nb.types import DataSplitType, StepName
 __all__ = ["check_label_layer", "check_legend", "check_model_inputs", "check_output_layer", "check_splits"]
 
 _OUTPUT_LAYER = "output"
+_TASKS = "rslearn.train.tasks."
+_WRITTEN = {
+    "ClassificationTask": "vector",
+    "DetectionTask": "vector",
+    "RegressionTask": "vector",
+    "EmbeddingTask": "raster",
+    "PerPixelRegressionTask": "raster",
+    "PerPixelTimestepTask": "raster",
+    "SegmentationTask": "raster",
+}
 _PREPARE = frozenset({StepName.PREPARE_LABELED_WINDOWS})
 _TRAINING = frozenset({StepName.FINE_TUNE})
 
@@ -106,33 +116,63 @@ def _label_dtype(name: str, layer: LayerConfig, dtype: object) -> Iterator[Probl
         )
 
 
-def check_output_layer(data_type: DataType | None, layers: Layers) -> Iterator[Problem]:
-    """Whether the model has a layer to write to.
+def check_output_layer(
+    results: InferenceResultsConfig | None, layers: Layers, model: ModelFile | None
+) -> Iterator[Problem]:
+    """Whether the model has a layer to write to, of the kind that it writes.
 
     Args:
-        data_type: Kind of the results, if it is known.
+        results: The section, if it could be read.
         layers: Layers of the dataset.
+        model: ``model.yaml``, if it could be read.
     """
     steps = frozenset({StepName.INFERENCE})
     key = f"layers.{_OUTPUT_LAYER}"
     if _OUTPUT_LAYER not in layers:
-        yield Problem(
-            file=DATASET_CONFIG_NAME,
-            key=key,
-            found=f"There is no layer {_OUTPUT_LAYER!r} for the model to write to.",
-            fix='Add one: {"type": "vector"}, or {"type": "raster", "band_sets": [{"bands": ["output"], "dtype": …}]}.',
-            steps=steps,
-        )
+        found = f"There is no layer {_OUTPUT_LAYER!r} for the model to write to."
+        fix = f"Add one: {_fitting_layer(results)}."
+        yield Problem(file=DATASET_CONFIG_NAME, key=key, found=found, fix=fix, steps=steps)
         return
     layer = layers[_OUTPUT_LAYER]
-    if layer is not None and data_type is not None and layer.type.value != data_type.lower():
-        yield Problem(
-            file=DATASET_CONFIG_NAME,
-            key=f"{key}.type",
-            found=f"The layer is {layer.type.value}, and {RUN_CONFIG_NAME} says data_type {data_type}.",
-            fix="Change one of them.",
-            steps=steps,
-        )
+    if layer is None:
+        return
+    kind, data_type = layer.type.value, results.data_type if results is not None else None
+    task, written = _written(model)
+    writes = f"{task} of {MODEL_CONFIG_NAME} writes {written} results"
+    if data_type is not None and kind != data_type.lower():
+        found = f"The layer is {kind}, and {RUN_CONFIG_NAME} says data_type {data_type}."
+        wrong = f"data_type and the postprocessing in {RUN_CONFIG_NAME}" if kind == written else "the layer"
+        fix = "Change one of them." if written is None else f"Change {wrong}: {writes}."
+    elif written is not None and kind != written:
+        found = f"The layer is {kind}, and {writes}."
+        fix = "Change the layer and data_type, or the task."
+    else:
+        return
+    yield Problem(file=DATASET_CONFIG_NAME, key=f"{key}.type", found=found, fix=fix, steps=steps)
+
+
+def _fitting_layer(results: InferenceResultsConfig | None) -> str:
+    """The layer that would hold the results, as the file would have it."""
+    vector = f'"{_OUTPUT_LAYER}": {{"type": "vector"}}'
+    values = [entry.value for one in results.classification_fields for entry in one.allowed_values] if results else []
+    dtype = "…" if results is None else "float32"
+    if values and not (results and results.regression_fields):
+        dtype = "uint8" if all(isinstance(one, int) and 0 <= one <= 255 for one in values) else "int32"
+    bands = f'"band_sets": [{{"bands": ["{_OUTPUT_LAYER}"], "dtype": "{dtype}"}}]'
+    raster = f'"{_OUTPUT_LAYER}": {{"type": "raster", {bands}}}'
+    if results is None:
+        return f"{vector}, or {raster}"
+    return vector if results.data_type == "VECTOR" else raster
+
+
+def _written(model: ModelFile | None) -> tuple[str, str | None]:
+    """The task of the model, and the kind of layer that holds what it writes; None where that does not show."""
+    task = at(model.value, "data", "init_args", "task") if model is not None else {}
+    several = at(task, "init_args", "tasks")
+    paths = [str(at(one).get("class_path")) for one in several.values()] or [str(task.get("class_path"))]
+    names = sorted({path.rpartition(".")[2] for path in paths})
+    kinds = {_WRITTEN.get(path.rpartition(".")[2]) if path.startswith(_TASKS) else None for path in paths}
+    return ", ".join(names), kinds.pop() if len(kinds) == 1 else None
 
 
 def check_model_inputs(model: ModelFile, layers: Layers) -> Iterator[Problem]:

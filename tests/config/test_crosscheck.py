@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -58,18 +59,50 @@ def test_type_of_the_label_layer(folder: ProjectFolder) -> None:
     assert problem.fix == "Make the layer int32."
 
 
-def test_a_missing_output_layer(folder: ProjectFolder) -> None:
+SEGMENTS, OBJECTS = "rslearn.train.tasks.segmentation.SegmentationTask", "rslearn.train.tasks.detection.DetectionTask"
+RASTER = {"type": "raster", "band_sets": [{"bands": ["output"], "dtype": "uint8"}]}
+HEIGHT = {"property_name": "height", "band_index": 1, "min_value": 0, "max_value": 1}
+MANY = {"property_name": "kind", "band_index": 1, "allowed_values": [{"value": 300, "label": "a", "color": [1, 2, 3]}]}
+
+
+@pytest.mark.parametrize(
+    ("results", "layer"),
+    [
+        ({}, RASTER),
+        ({"data_type": "VECTOR"}, {"type": "vector"}),
+        ({"classification_fields": None, "regression_fields": [HEIGHT]}, "float32"),
+        ({"classification_fields": [MANY]}, "int32"),
+    ],
+)
+def test_a_missing_output_layer_is_written_out(folder: ProjectFolder, results: dict[str, Any], layer: Any) -> None:
     del folder.dataset["layers"]["output"]
-    problem = only(folder)
-    assert problem.key == "layers.output"
+    folder.run_config["inference_results_config"].update(results)
+    folder.write()
+    (problem,) = [one for one in Project(folder.path).check(model=False).problems if one.key == "layers.output"]
     assert problem.steps == {StepName.INFERENCE}
+    assert problem.fix is not None
+    said = json.loads("{" + problem.fix.removeprefix("Add one: ").removesuffix(".") + "}")["output"]
+    assert (said["band_sets"][0]["dtype"] if isinstance(layer, str) else said) == layer
 
 
-def test_an_output_layer_of_another_type(folder: ProjectFolder) -> None:
-    folder.dataset["layers"]["output"] = {"type": "vector"}
+@pytest.mark.parametrize(
+    ("layer", "task", "fix"),
+    [
+        ({"type": "vector"}, SEGMENTS, "Change the layer: SegmentationTask of model.yaml writes raster results."),
+        ({"type": "vector"}, OBJECTS, "Change data_type and the postprocessing in olmoearth_run.yaml: DetectionTask"),
+        ({"type": "vector"}, "mine.Task", "Change one of them."),
+        (RASTER, OBJECTS, "Change the layer and data_type, or the task."),
+    ],
+)
+def test_an_output_layer_of_another_kind(folder: ProjectFolder, layer: dict[str, Any], task: str, fix: str) -> None:
+    folder.dataset["layers"]["output"] = layer
+    folder.write()
+    folder.model(SEGMENTS, task)
     problem = only(folder)
     assert problem.key == "layers.output.type"
-    assert problem.found == "The layer is vector, and olmoearth_run.yaml says data_type RASTER."
+    assert problem.found.startswith(f"The layer is {layer['type']}, and ")
+    assert problem.fix is not None
+    assert problem.fix.startswith(fix)
 
 
 @pytest.mark.parametrize(
