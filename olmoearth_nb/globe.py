@@ -28,6 +28,7 @@ __all__ = [
     "WGS84_PROJECTION",
     "Coordinates",
     "Shapes",
+    "centroids",
     "project",
     "project_all",
     "projected_extent",
@@ -111,11 +112,24 @@ def utm_projection_for(shp: BaseGeometry, x_resolution: float, y_resolution: flo
     Raises:
         GeometryError: If the geometry is empty or not on the globe.
     """
-    centroid = unwrap_antimeridian(shp).centroid
-    if centroid.is_empty:
+    whole = unwrap_antimeridian(shp)
+    if whole.is_empty:
         raise GeometryError("An empty geometry has no UTM zone.")
-    lon = centroid.x - 360 if centroid.x > _HALF_GLOBE else centroid.x
-    return _projection(_utm_ups_epsg(lon, centroid.y), x_resolution, y_resolution)
+    x, y = centroids(shape_array([whole]))[0].tolist()
+    lon = x - 360 if x > _HALF_GLOBE else x
+    return _projection(_utm_ups_epsg(lon, y), x_resolution, y_resolution)
+
+
+def centroids(shapes: Shapes) -> Coordinates:
+    """The centroids of geometries, which never lie outside their bounds.
+
+    GEOS divides by the area: of a polygon whose halves cancel out, its result can be anywhere.
+
+    Args:
+        shapes: Geometries that are not empty, in any coordinates.
+    """
+    bounds = shapely.bounds(shapes)
+    return np.clip(shapely.get_coordinates(shapely.centroid(shapes)), bounds[:, :2], bounds[:, 2:])
 
 
 # One object for equal projections, so that geometries can be grouped by it. Typed: 10 and 10.0 are different names.

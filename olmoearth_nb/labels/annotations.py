@@ -253,6 +253,8 @@ def _lonlat_shapes(geometries: gpd.GeoSeries, where: str) -> list[BaseGeometry |
         if shp is None or shp.is_empty:
             shapes.append(None)
             continue
+        if isinstance(shp, shapely.LinearRing):
+            shp = shapely.LineString(shp)  # GeoJSON has none
         place = f"{where}, row {row}"
         shapes.append(repaired(normalise_lonlat(shapely.force_2d(shp), place), where=place))
     return shapes

@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.errors import GeometryError, InputFileError
 from olmoearth_nb.geometry import utm_projection_for, wgs84_outlines
-from olmoearth_nb.globe import WGS84_PROJECTION, Shapes, project_all, shape_array
+from olmoearth_nb.globe import WGS84_PROJECTION, Shapes, centroids, project_all, shape_array
 from olmoearth_nb.labels.shapes import repaired
 from olmoearth_nb.lonlat import normalise_lonlat
 from olmoearth_nb.types import shape_of
@@ -73,7 +73,7 @@ def squares(
     """
 
     def around_centroid(projected: Shapes, step: tuple[int, int]) -> Boxes:
-        low = np.floor(shapely.get_coordinates(shapely.centroid(projected)) - size / 2 + 0.5) + step
+        low = np.floor(centroids(projected) - size / 2 + 0.5) + step
         return np.hstack([low, low + size])
 
     areas = _pixel_areas(_rows(shapes), around_centroid, resolution, f"{where}, row")

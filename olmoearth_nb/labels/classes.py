@@ -22,13 +22,17 @@ _NUMERIC = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 def plain_value(value: Any) -> Any:
     """A cell as plain Python: None for null, NaN and blank text, whole floats as integers, booleans as 0 and 1.
 
+    Text goes without the spaces around it, which nobody sees.
+
     Args:
         value: A cell of a data frame.
     """
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, str) and not value.strip()):
+    if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, str):
+        return value.strip() or None
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, float):
@@ -74,7 +78,7 @@ def _checked_mapping(class_values: Mapping[Any, Number]) -> dict[str, Number]:
             raise UsageError(
                 "A class needs a number.", where=f"class_values[{name!r}]", expected="a number", found=repr(number)
             )
-    return {str(name): number for name, number in class_values.items()}
+    return {str(name).strip(): number for name, number in class_values.items()}
 
 
 def _mapped(

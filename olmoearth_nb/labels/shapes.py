@@ -36,6 +36,8 @@ def repaired(shp: BaseGeometry, *, where: str) -> BaseGeometry:
     Raises:
         InputFileError: If a polygon has no area.
     """
+    if shp.geom_type == "GeometryCollection" and not shp.is_valid:
+        return shapely.make_valid(shp)
     if "Polygon" not in shp.geom_type or (shp.is_valid and shp.area > 0):
         return shp
     result = polygonal_part(shapely.make_valid(shp))

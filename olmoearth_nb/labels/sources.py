@@ -86,8 +86,27 @@ def in_wgs84(geometries: gpd.GeoSeries, *, where: str) -> gpd.GeoSeries:
     Raises:
         InputFileError: If they can't be converted.
     """
-    with foreign_code(InputFileError, "The geometries can't be converted to longitude and latitude", where=where):
-        return geometries.to_crs(4326)
+    with foreign_code(
+        InputFileError,
+        "The geometries can't be converted to longitude and latitude",
+        where=where,
+        fix="Export them in a CRS of the globe; EPSG:4326, say.",
+    ):
+        converted = geometries.to_crs(4326)
+    # PROJ gives infinity for a place that a CRS does not reach.
+    lost = ~np.isfinite(shapely.bounds(converted.values)).all(axis=1) & np.isfinite(
+        shapely.bounds(geometries.values)
+    ).all(axis=1)
+    if lost.any():
+        row = int(np.flatnonzero(lost)[0])
+        raise InputFileError(
+            "The geometry has no longitude and latitude.",
+            where=f"{where}, row {row}",
+            expected=f"coordinates of {cast(CRS, geometries.crs).name}",
+            found=f"bounds {tuple(shapely.bounds(geometries.iloc[row]).tolist())}",
+            fix="Check that the file has the CRS that it says.",
+        )
+    return converted
 
 
 def column_shapes(frame: gpd.GeoDataFrame, column: str, *, where: str) -> gpd.GeoSeries | None:
@@ -138,7 +157,12 @@ def _read_file(path: Path, layer: str | None) -> Any:
         found = gpd.list_layers(path)
         layers = dict(zip(found["name"], found["geometry_type"], strict=True))
     chosen = _choose_layer(layers, layer, path)
-    with foreign_code(InputFileError, "The vector file can't be read", where=str(path)):
+    with foreign_code(
+        InputFileError,
+        "The vector file can't be read",
+        where=str(path),
+        fix="Export it as GeoPackage or GeoJSON, of points, lines and polygons only, and try again.",
+    ):
         return gpd.read_file(path, layer=chosen)
 
 

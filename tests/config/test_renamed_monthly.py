@@ -31,11 +31,11 @@ def modern(name: str, **source: Any) -> Modern:
     return modern_dataset({"layers": {"images": layer(name, **source)}})
 
 
-def matched(query: QueryConfig, days: dict[str, float], length: int) -> list[list[str]]:
+def matched(query: QueryConfig, days: dict[str, int], length: int) -> list[list[str]]:
     """Names of the scenes of each mosaic, for scenes taken so many days after the start of a window."""
     square = shapely.box(0, 0, 1, 1)
 
-    def over(begin: float, end: float) -> STGeometry:
+    def over(begin: int, end: int) -> STGeometry:
         times = (START + timedelta(days=begin), START + timedelta(days=end))
         return STGeometry(WGS84_PROJECTION, square, times)
 

@@ -400,3 +400,42 @@ def test_tasks_that_can_not_be_areas_are_refused_by_name(make: Make) -> None:
 def test_many_different_values_show_as_a_range(make: Make) -> None:
     files, _ = make(_frame([_pixels(i, 0) for i in range(50)], kind=[i + 0.5 for i in range(50)]))
     assert str(files).splitlines()[-1].split() == ["label", "0.5", "…", "49.5", "50"]
+
+
+def test_a_ring_is_a_line(make: Make) -> None:
+    ring = shapely.LinearRing(_pixels(0, 0, 3, 2).exterior.coords)
+    files, tasks = make(_frame([ring], kind=["edge"]))
+    assert files.annotation_count == 1
+    assert tasks.tasks[0].annotations[0].st_geometry.shp.geom_type == "LineString"
+
+
+def test_spaces_around_a_class_make_no_other_class(make: Make) -> None:
+    frame = _frame([_pixels(i, 0) for i in range(3)], kind=["wood", " wood", "wood "])
+    assert make(frame)[0].class_values == {"wood": 0}
+    assert make(frame, class_values={"wood ": 4})[0].counts == {4: 3}
+
+
+def test_places_that_a_crs_does_not_reach_are_named(make: Make) -> None:
+    frame = gpd.GeoDataFrame({"kind": [1, 2]}, geometry=gpd.points_from_xy([5e5, 9e9], [5e6, 9e9]), crs=32632)
+    with pytest.raises(InputFileError, match=r"row 1: .*no longitude and latitude.*UTM zone 32N; found bounds"):
+        make(frame)
+
+
+def test_a_crs_without_a_place_on_the_globe(make: Make) -> None:
+    frame = _frame([_pixels(0, 0)], kind=[1]).set_crs('LOCAL_CS["site",UNIT["metre",1]]', allow_override=True)
+    with pytest.raises(InputFileError, match=r"can't be converted.*Export them in a CRS of the globe"):
+        make(frame)
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_a_bow_tie_in_a_collection_is_where_it_is(make: Make, size: int | None) -> None:
+    # Its two halves cancel out: of this one GEOS computes a centroid far off the globe.
+    corners = [(0, 0), (4, 4), (4, 0), (0, 4)]
+    tie = shapely.Polygon([_pixels(x, y).coords[0] for x, y in corners])
+    assert not tie.is_valid
+    frame = _frame([shapely.GeometryCollection([tie])], kind=[1]).to_crs(3035)
+    _, tasks = make(frame, task_size_pixels=size)
+    (task,) = tasks.tasks
+    shp = task.annotations[0].st_geometry.shp
+    assert shp.is_valid
+    assert task.task_st_geometry.shp.distance(shp) == 0
