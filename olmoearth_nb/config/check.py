@@ -88,10 +88,18 @@ class _Checks:
             # Line and column stand behind the path.
             key = (error.where or "").removeprefix(str(path)).lstrip(", ")
             found = f"{error.what} Found {error.found}." if error.found else error.what
+            fix = error.fix or (None if path.exists() else self._elsewhere(path.name))
             self.problems.append(
-                Problem(file=path.name, key=key, found=found, expected=error.expected, fix=error.fix, steps=steps)
+                Problem(file=path.name, key=key, found=found, expected=error.expected, fix=fix, steps=steps)
             )
             return None
+
+    def _elsewhere(self, name: str) -> str | None:
+        """Where a file lies that is missing: published projects have some in folders for training and inference."""
+        folder = self.project.path
+        found = [f"{path.parent.name}/{name}" for path in sorted(folder.glob(f"*/{name}"))]
+        found += [f"../{name}"] if (folder.parent / name).exists() else []
+        return f"Copy {' or '.join(found)} here, if that is the one." if found else None
 
     def _concerns(self, steps: Iterable[StepName]) -> bool:
         return not self.steps.isdisjoint(steps)

@@ -282,3 +282,15 @@ def test_the_environment_stays_as_it_is(folder: ProjectFolder) -> None:
     Project(folder.path).check()
     after = {key: value for key, value in os.environ.items() if not key.startswith(("RSLEARN", "JSONARGPARSE"))}
     assert before == after
+
+
+def test_a_missing_file_that_lies_in_another_folder_is_found(folder: ProjectFolder) -> None:
+    for name in ("finetune", "inference"):
+        (folder.path / name).mkdir()
+        (folder.path / name / "dataset.json").write_text("{}")
+    (folder.path / "dataset.json").unlink()
+    fixes = {problem.file: problem.fix for problem in Project(folder.path).check(model=False).errors}
+    assert fixes == {"dataset.json": "Copy finetune/dataset.json or inference/dataset.json here, if that is the one."}
+    fixes = {problem.file: problem.fix for problem in Project(folder.path / "finetune").check(model=False).errors}
+    assert fixes["olmoearth_run.yaml"] == "Copy ../olmoearth_run.yaml here, if that is the one."
+    assert fixes["dataset.json"] is None or "Copy" not in fixes["dataset.json"]
