@@ -24,6 +24,7 @@ __all__ = [
     "TrainingError",
     "UnsupportedError",
     "UsageError",
+    "WorkerError",
 ]
 
 
@@ -133,6 +134,10 @@ class StaleScratchError(OlmoEarthError):
 
 class BuildError(OlmoEarthError):
     """No window got its imagery (or, with ``strict=True``, at least one did not)."""
+
+
+class WorkerError(OlmoEarthError):
+    """Worker processes that died, and died again when their jobs were repeated."""
 
 
 class ModelError(OlmoEarthError):

@@ -58,7 +58,7 @@ def local_predict(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", help="partition,dataset_build,inference,postprocess,combine (default: all)")
     parser.add_argument("--partition-ids", help="ids, separated by commas (default: all)")
     output_arguments(parser)
-    parser.set_defaults(command=pipeline)
+    parser.set_defaults(command=pipeline, engine=None, workers=None, address=None)
     return _run(parser, argv)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddCommand",
     "Command",
+    "engine_arguments",
     "finetune_runner",
     "output_arguments",
     "partition_ids",
@@ -80,6 +81,20 @@ def request_arguments(parser: argparse.ArgumentParser) -> None:
     random_weights_argument(parser, "random weights in place of a checkpoint: to try a project without one")
     parser.add_argument("--mask-path", type=Path, help="GeoTIFF, GeoJSON or folder: only its valid area is predicted")
     parser.add_argument("--mask-valid-values", type=numbers, default=[1], help="valid values of a raster mask: 1,2")
+
+
+def engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the work is done.
+
+    Args:
+        parser: Of a command.
+    """
+    parser.add_argument(
+        "--engine", help="serial, processes or dask (default: this process; processes if --workers is given)"
+    )
+    parser.add_argument("--workers", type=int, help="worker processes on this machine (default: one a core, at most 8)")
+    parser.add_argument("--address", help="a running Dask scheduler: tcp://10.0.0.1:8786")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each worker's model on a CPU (default: 1)")
 
 
 def random_weights_argument(parser: argparse.ArgumentParser, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from olmoearth_nb.cli.arguments import (
     AddCommand,
+    engine_arguments,
     finetune_runner,
     partition_ids,
     predict_runner,
@@ -54,6 +55,7 @@ def add_steps(command: AddCommand) -> None:
     combine = command("combine", _combine, "combine partition results into the result of the request")
     predict = command("predict", pipeline, "all steps of a prediction, or some")
     predict.add_argument("--steps", help="partition,dataset_build,inference,postprocess,combine (default: all)")
+    engine_arguments(predict)
     status = command("status", _status, "how far a scratch is")
     demo = command("demo", _demo, "both workflows on a project, from annotations to the combined result")
     for one in (post, combine, predict, status, demo):
@@ -112,7 +114,11 @@ def pipeline(args: argparse.Namespace) -> Any:
         args: Arguments of a command that predicts.
     """
     steps = args.steps.split(",") if args.steps else None
-    return predict_runner(args).run_pipeline(steps, partition_ids(args))
+    runner, ids = predict_runner(args), partition_ids(args)
+    if args.engine is None and args.workers is args.address is None:
+        return runner.run_pipeline(steps, ids)
+    engine = args.engine or ("processes" if args.address is None else "dask")
+    return runner.run(steps, ids, engine=engine, workers=args.workers, client=args.address, threads=args.threads)
 
 
 def _status(args: argparse.Namespace) -> Any:

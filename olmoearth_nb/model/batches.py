@@ -7,7 +7,7 @@ import hashlib
 import multiprocessing
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from olmoearth_nb.errors import ConfigError, InferenceError
 from olmoearth_nb.model.samples import Chunk, Sample, WindowStream
 from olmoearth_nb.model.sockets import keep_sockets_short
+from olmoearth_nb.types import WindowSpec
 
 __all__ = ["batches", "read_chunks", "window_order", "worker_context"]
 
@@ -90,7 +91,12 @@ def _as_it_is(chunk: Any) -> Any:
 
 
 def batches(
-    stream: WindowStream, *, size: int, num_workers: int | None, failed: Callable[[int, str], None]
+    stream: WindowStream,
+    *,
+    size: int,
+    num_workers: int | None,
+    failed: Callable[[int, str], None],
+    chunk_of: Sequence[int] | None = None,
 ) -> Iterator[list[tuple[int, Sample]]]:
     """Batches of samples with their windows' indices, over all windows; rasters of a batch have the same size.
 
@@ -99,12 +105,16 @@ def batches(
         size: Samples to a batch.
         num_workers: See :func:`read_chunks`.
         failed: Is told the index of a window that can't be read (to its end), and why.
+        chunk_of: For each window the number of its chunk, which no batch reaches beyond.
 
     Raises:
         InferenceError: If a worker process dies.
     """
     batch: list[tuple[int, Sample]] = []
     for chunk in read_chunks(stream, num_workers):
+        if batch and chunk_of is not None and chunk_of[batch[0][0]] != chunk_of[chunk.index]:
+            yield batch
+            batch = []
         for sample in chunk.samples:
             if len(batch) == size or (batch and _spatial_shape(batch[0][1]) != _spatial_shape(sample)):
                 yield batch
@@ -125,7 +135,7 @@ def _spatial_shape(sample: Sample) -> list[tuple[str, tuple[int, ...]]]:
     ]
 
 
-def window_order(window: Window) -> tuple[int, int, str, str]:
+def window_order(window: Window | WindowSpec) -> tuple[int, int, str, str]:
     """Key to sort windows by: those of a size together, so that they fill batches, and else in rslearn's order.
 
     Args:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -59,6 +60,8 @@ def predict_windows(
     num_workers: int | None = None,
     progress: Progress = None,
     overwrite: bool = False,
+    chunk: int | None = None,
+    threads: int | None = None,
 ) -> list[WindowOutcome]:
     """Predicts windows of any groups in one pass and writes them into the output layer.
 
@@ -74,6 +77,9 @@ def predict_windows(
         num_workers: Processes that read; 0 reads in this one, None takes the configuration's number.
         progress: See :mod:`olmoearth_nb.progress`.
         overwrite: Predict windows again that have their output.
+        chunk: Windows, counted in their order, that no batch reaches beyond: the last bits of a result depend on the
+            batch that it was computed in, and a chunk gives the same wherever it is predicted.
+        threads: Threads of a forward pass, on which the last bits depend too; torch's own number if None.
 
     Returns:
         One outcome a window, in the order given.
@@ -86,13 +92,23 @@ def predict_windows(
     data = rslearn_data(loaded)
     bar = open_bar(progress, total=len(windows), desc="Predicting")
     try:
-        with quiet():
+        with quiet(), _threads(threads):
             run = _Run(loaded, data, open_writer(loaded), bar)
-            run.choose(windows, overwrite=overwrite)
+            run.choose(windows, overwrite=overwrite, chunk=chunk)
             run.predict(batch_size=batch_size or data.batch_size, num_workers=num_workers)
     finally:
         bar.close()
     return [run.outcomes[window.group, window.name] for window in windows]
+
+
+@contextlib.contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def rslearn_data(loaded: LoadedModel) -> RslearnDataModule:
@@ -192,8 +208,9 @@ class _Run:
         self.bar = bar
         self.outcomes: dict[_Key, WindowOutcome] = {}
         self.todo: list[Window] = []
+        self.chunk_of: list[int] | None = None
 
-    def choose(self, windows: Sequence[Window], *, overwrite: bool) -> None:
+    def choose(self, windows: Sequence[Window], *, overwrite: bool, chunk: int | None) -> None:
         """Decides which windows to predict, and in which order."""
         inputs = {name: data_input for name, data_input in self.data.inputs.items() if not data_input.is_target}
         targets = {name: data_input for name, data_input in self.data.inputs.items() if data_input.is_target}
@@ -215,6 +232,11 @@ class _Run:
             else:
                 chosen[key] = window
         self.todo = sorted(chosen.values(), key=window_order)
+        if chunk is not None:
+            # Counted before windows drop out, as whoever cuts them beforehand does.
+            everything = sorted({(window.group, window.name): window for window in windows}.values(), key=window_order)
+            places = {(window.group, window.name): place for place, window in enumerate(everything)}
+            self.chunk_of = [places[window.group, window.name] // chunk for window in self.todo]
 
     def predict(self, *, batch_size: int, num_workers: int | None) -> None:
         """Predicts the chosen windows."""
@@ -223,7 +245,9 @@ class _Run:
         dataset = open_dataset(self.loaded.dataset_path)
         stream = WindowStream(self.todo, dataset, self.data, split="predict", chunk_size=batch_size)
         self.loaded.module.eval()
-        for batch in batches(stream, size=batch_size, num_workers=num_workers, failed=self._fail):
+        for batch in batches(
+            stream, size=batch_size, num_workers=num_workers, failed=self._fail, chunk_of=self.chunk_of
+        ):
             self._compute(batch)
 
     def _compute(self, batch: list[tuple[int, Sample]]) -> None:

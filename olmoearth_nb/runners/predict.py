@@ -40,8 +40,10 @@ from olmoearth_nb.runners.base import (
     window_filter,
 )
 from olmoearth_nb.runners.components import Components, check_once, with_modules, worker_start
+from olmoearth_nb.runners.engines import Engine, open_engine
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.frames import prediction_frame
+from olmoearth_nb.runners.jobs import ModelSource, chunk_length, postprocess_on, predict_on
 from olmoearth_nb.runners.measuring import measured_partitions
 from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.plots import PredictPlots
@@ -66,7 +68,7 @@ from olmoearth_nb.store.materialize import BuildOptions, build_windows
 from olmoearth_nb.store.sqlite import ThreadedStorage, WindowStorage
 from olmoearth_nb.store.windows import as_window, completed_layers, update_failures
 from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace
-from olmoearth_nb.types import StepName
+from olmoearth_nb.types import StepName, WindowSpec
 
 if TYPE_CHECKING:
     from olmoearth_nb.maps.compare import CompareView
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.widgets.explorer import PartitionExplorer
     from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
+    from olmoearth_nb.model.predict import WindowOutcome
     from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
 
 __all__ = ["OlmoEarthRunPredictRunner"]
@@ -166,6 +169,8 @@ class OlmoEarthRunPredictRunner:
         self.build_options = build_options(build)
         self.progress = progress
         self.components = Components(self.project)
+        self._engine: Engine | None = None
+        self._threads: int | None = None
         self._models = Models(self.project, device=device, precision=precision)
 
     def __repr__(self) -> str:
@@ -277,6 +282,7 @@ class OlmoEarthRunPredictRunner:
             options=self.build_options,
             progress=self.progress,
             start_worker=worker_start(self.project),
+            run_jobs=None if self._engine is None else self._engine.run,
         )
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(scratch.failures_path(step), specs, failed)
@@ -308,8 +314,6 @@ class OlmoEarthRunPredictRunner:
             InferenceError: If no window could be predicted.
             ModelError: If the model or the checkpoint can't be loaded.
         """
-        from olmoearth_nb.model.predict import predict_windows
-
         start, scratch, step = time.monotonic(), self.scratch, StepName.INFERENCE
         self._check(step)
         specs = scratch.specs(scratch.partition_ids(ids))
@@ -319,10 +323,7 @@ class OlmoEarthRunPredictRunner:
             scratch.forget(step)
         scratch.begin(step)
         done = scratch.predicted(ready)
-        todo = [as_window(scratch.dataset, spec) for key, spec in ready.items() if key not in done]
-        outcomes = (
-            predict_windows(self.model(), todo, batch_size=self.batch_size, progress=self.progress) if todo else []
-        )
+        outcomes = self._predicted([spec for key, spec in ready.items() if key not in done])
         failed = {
             (outcome.group, outcome.name): outcome.reason or outcome.state
             for outcome in outcomes
@@ -367,9 +368,12 @@ class OlmoEarthRunPredictRunner:
         outcomes: list[stages.PartitionOutcome] = []
         bar = open_bar(self.progress, total=len(wanted), desc="Postprocessing", unit="partition")
         try:
-            for pid in wanted:
-                outcomes.append(stage.run(pid))
-                bar.update(1)
+            if self._engine is not None:
+                outcomes = postprocess_on(self._engine, stage, wanted, bar)
+            else:
+                for pid in wanted:
+                    outcomes.append(stage.run(pid))
+                    bar.update(1)
         finally:
             bar.close()
         unpredicted = scratch.not_yet_predicted(wanted)
@@ -450,6 +454,45 @@ class OlmoEarthRunPredictRunner:
             StepName.COMBINE: lambda: self.combine(picked),
         }
         return [calls[step]() for step in wanted]
+
+    def run(
+        self,
+        steps: Sequence[str] | None = None,
+        ids: Ids = None,
+        *,
+        engine: str = "serial",
+        workers: int | None = None,
+        client: object = None,
+        threads: int = 1,
+    ) -> list[StepSummary]:
+        """Runs steps in their order, in this process, in several, or on the workers of a cluster.
+
+        The files are the same, bit for bit, with each engine and any number of workers, on machines of one kind. What a
+        worker that dies had in hand is done again by another one.
+
+        Args:
+            steps: See :meth:`run_pipeline`.
+            ids: See :meth:`run_pipeline`.
+            engine: ``serial``: this process. ``processes``: worker processes of this machine. ``dask``: a Dask cluster.
+            workers: Processes on this machine; as many as it has cores, at most 8, if None.
+            client: For ``dask``: a ``distributed.Client``, or a scheduler's address, whose workers see project, scratch
+                and imagery at the same paths; a cluster on this machine, for the length of the call, if None.
+            threads: Threads of a forward pass on a CPU, in each worker; the last bits of a result depend on it.
+
+        Raises:
+            UsageError: If an argument does not fit.
+            MissingDependencyError: If ``dask`` is wanted and is not installed.
+            WorkerError: If workers die again and again.
+            OlmoEarthError: Whatever a step raises.
+        """
+        whole_number(threads, where="threads", at_least=1, error=UsageError)
+        path = self.project.search_path
+        with open_engine(engine, workers=workers, client=client, search_path=path) as self._engine:
+            self._threads = threads
+            try:
+                return self.run_pipeline(steps, ids)
+            finally:
+                self._engine, self._threads = None, None
 
     # ---- looking ---------------------------------------------------------------------------------------------
 
@@ -637,10 +680,7 @@ class OlmoEarthRunPredictRunner:
         Raises:
             ModelError: If the model or the checkpoint can't be loaded.
         """
-        chosen = _absolute(checkpoint, "checkpoint")
-        if chosen is None and not self.scratch.random_weights:
-            chosen = self.scratch.checkpoint()
-        return self._models.load(chosen, self._variables())
+        return self._models.load(_absolute(checkpoint, "checkpoint") or self._weights(), self._variables())
 
     def traced_model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
         """The model for looking at what it does: without any checkpoint, with random weights.
@@ -729,6 +769,40 @@ class OlmoEarthRunPredictRunner:
             num_workers=0,
             output_layer=OUTPUT_LAYER,
         )
+
+    def _weights(self) -> Path | None:
+        return None if self.scratch.random_weights else self.scratch.checkpoint()
+
+    def _predicted(self, specs: Sequence[WindowSpec]) -> Sequence[WindowOutcome]:
+        """Predicts windows that have no output yet."""
+        from olmoearth_nb.model.predict import predict_windows
+
+        if not specs:
+            return []
+        if self._engine is None:
+            dataset = self.scratch.dataset
+            return predict_windows(
+                self.model(),
+                [as_window(dataset, spec) for spec in specs],
+                batch_size=self.batch_size,
+                progress=self.progress,
+                chunk=chunk_length(len(specs)),
+                threads=self._threads,
+            )
+        source = ModelSource(
+            project=self.project,
+            checkpoint=self._weights(),
+            variables=self._variables(),
+            device=self.device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            threads=self._threads,
+        )
+        bar = open_bar(self.progress, total=len(specs), desc="Predicting")
+        try:
+            return predict_on(self._engine, source, self.workspace.dataset, specs, bar)
+        finally:
+            bar.close()
 
     def _check(self, *steps: StepName) -> tuple[str, ...]:
         return check_once(self.project, self.workspace.state, steps)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,20 +126,56 @@ class PartitionStage:
         Raises:
             PostprocessError: If a postprocessor fails.
         """
+        changed = self.begin(partition_id)
+        if changed:
+            if self.components.is_raster:
+                self.process_windows(self.predicted(self.scratch.windows_of(partition_id)))
+            self.merge(partition_id)
+        return self.outcome(partition_id, unchanged=not changed)
+
+    def begin(self, partition_id: str) -> bool:
+        """Whether a partition has to be postprocessed; if so, what there was counts no more.
+
+        Args:
+            partition_id: The partition.
+        """
+        marker = _marker(self.scratch, partition_id)
+        with self._remedy():
+            inputs = self._inputs(self.predicted(self.scratch.windows_of(partition_id)))
+            if is_processed(self.scratch, partition_id) and _noted(marker).get("inputs") == inputs:
+                return False
+            remove(marker)
+        return True
+
+    def merge(self, partition_id: str) -> None:
+        """Merges a partition, whose windows have been processed if they are rasters.
+
+        Args:
+            partition_id: The partition.
+
+        Raises:
+            PostprocessError: If a postprocessor fails.
+        """
+        marker = _marker(self.scratch, partition_id)
+        with self._remedy():
+            present = self.predicted(self.scratch.windows_of(partition_id))
+            inputs = self._inputs(present)
+            make = self._rasters if self.components.is_raster else self._vector
+            make(partition_id, present)
+            results = results_of(self.scratch, partition_id, self.components)
+            sizes = {path.relative_to(marker.parent).as_posix(): path.stat().st_size for path in results}
+            if present:
+                write_json(marker, {"inputs": inputs, "files": sizes})
+
+    def outcome(self, partition_id: str, *, unchanged: bool) -> PartitionOutcome:
+        """What there is of a partition now.
+
+        Args:
+            partition_id: The partition.
+            unchanged: Whether it was there before.
+        """
         specs = self.scratch.windows_of(partition_id)
         present = self.predicted(specs)
-        marker = _marker(self.scratch, partition_id)
-        with remedy(self.scratch.workspace.dataset, "Call runner.run_inference(overwrite=True) to make it anew."):
-            inputs = self._inputs(present)
-            unchanged = is_processed(self.scratch, partition_id) and _noted(marker).get("inputs") == inputs
-            if not unchanged:
-                remove(marker)
-                make = self._rasters if self.components.is_raster else self._vector
-                make(partition_id, present)
-                results = results_of(self.scratch, partition_id, self.components)
-                sizes = {path.relative_to(marker.parent).as_posix(): path.stat().st_size for path in results}
-                if present:
-                    write_json(marker, {"inputs": inputs, "files": sizes})
         return PartitionOutcome(
             partition_id=partition_id,
             windows=len(present),
@@ -146,6 +183,9 @@ class PartitionStage:
             unchanged=unchanged,
             files=tuple(results_of(self.scratch, partition_id, self.components)),
         )
+
+    def _remedy(self) -> AbstractContextManager[None]:
+        return remedy(self.scratch.workspace.dataset, "Call runner.run_inference(overwrite=True) to make it anew.")
 
     def predicted(self, specs: Iterable[WindowSpec]) -> list[WindowSpec]:
         """The windows that have a prediction, in their order."""
@@ -190,19 +230,30 @@ class PartitionStage:
         request = self.requests_of_owner(spec)[0]
         process_raster(process, request, self.model_raster(spec), target, where=_where(spec))
 
-    def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> None:
+    def process_windows(self, specs: Sequence[WindowSpec]) -> None:
+        """Processes the rasters of windows, in their place.
+
+        Args:
+            specs: Windows with a prediction.
+
+        Raises:
+            PostprocessError: If the postprocessor fails.
+        """
         process = self.components.window_postprocessor()
-        paths = []
-        for spec in specs:
-            path = output_raster(self.dataset, (spec.group, spec.name))
-            raw = path.with_name(_RAW)
-            if not isinstance(process, NoopRaster) or raw.exists():
+        with self._remedy():
+            for spec in specs:
+                path = output_raster(self.dataset, (spec.group, spec.name))
+                raw = path.with_name(_RAW)
+                if isinstance(process, NoopRaster) and not raw.exists():
+                    continue
                 if not raw.exists():
                     # The model's own output is kept, so that the step can be repeated with another postprocessor.
                     with atomic_path(raw) as beside:
                         shutil.copyfile(path, beside)
                 self.process_window_raster(process, spec, path)
-            paths.append(path)
+
+    def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> None:
+        paths = [output_raster(self.dataset, (spec.group, spec.name)) for spec in specs]
         merge = self.components.partition_postprocessor()
         with _fresh_folder(self.scratch.workspace.partition_rasters(partition_id)) as folder:
             merged_rasters(merge, "process_partition", paths, folder, mask=self.mask, where=partition_id)

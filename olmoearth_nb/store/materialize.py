@@ -7,6 +7,7 @@ every window and layer is verified afterwards, and what failed in a chunk is tri
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import uuid
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from rslearn.dataset import Window
 from rslearn.dataset.manage import materialize_dataset_windows, prepare_dataset_windows
@@ -78,6 +79,7 @@ def build_windows(
     options: BuildOptions,
     progress: Progress = None,
     start_worker: Callable[[], None] | None = None,
+    run_jobs: RunJobs | None = None,
 ) -> dict[WindowKey, str | None]:
     """Builds every imagery layer that windows don't have yet.
 
@@ -88,6 +90,7 @@ def build_windows(
         progress: See :mod:`olmoearth_nb.progress`.
         start_worker: Called in worker processes before they open the dataset: makes the modules of data sources of the
             user's own importable. It can be pickled.
+        run_jobs: Runs a function on jobs, elsewhere; worker processes as ``options`` say if None.
 
     Returns:
         For each window that had something to build: None if it is complete now, else the reason.
@@ -106,13 +109,14 @@ def build_windows(
     drop_outdated_listings(read_json(path / CONFIG_NAME))
     place = _Place(path, uuid.uuid4().hex, os.getpid(), start_worker)
     workers = default_workers(len(todo)) if options.workers is None else options.workers
+    run_jobs = run_jobs or functools.partial(_in_processes, workers=workers)
     retry = _retry(dataset, options)
     bar = open_bar(progress, total=2 * len(todo), desc="Building dataset", unit="window")
     try:
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        reasons = _run(_prepare, place, chunks, retry, workers=workers, bar=bar)
+        reasons = _run(run_jobs, [_Job(_prepare, place, chunk, retry) for chunk in chunks], bar)
         reasons |= _ingest(place.dataset, todo, retry)
-        reasons |= _run(_materialize, place, chunks, retry, workers=workers, bar=bar)
+        reasons |= _run(run_jobs, [_Job(_materialize, place, chunk, retry) for chunk in chunks], bar)
     finally:
         bar.close()
     return {(spec.group, spec.name): _verify(dataset, spec, layers, reasons) for spec in todo}
@@ -143,39 +147,55 @@ class _Place(NamedTuple):
         return open_dataset(self.path, session=self.session)
 
 
-Work = Callable[[_Place, list[WindowSpec], dict[str, Any]], Reasons]
+class _Job(NamedTuple):
+    """A chunk of windows and what to do with it."""
+
+    work: Callable[[_Place, list[WindowSpec], dict[str, Any]], Reasons]
+    place: _Place
+    chunk: list[WindowSpec]
+    retry: dict[str, Any]
 
 
-def _run(
-    work: Work, place: _Place, chunks: list[list[WindowSpec]], retry: dict[str, Any], *, workers: int, bar: ProgressBar
-) -> Reasons:
+class RunJobs(Protocol):
+    """Applies a function to jobs and yields each with its result, as they come."""
+
+    def __call__(self, work: Callable[[_Job], Reasons], jobs: Sequence[_Job], /) -> Iterator[tuple[_Job, Reasons]]:
+        """Runs the jobs."""
+        ...
+
+
+def _do(job: _Job) -> Reasons:
+    return job.work(job.place, job.chunk, job.retry)
+
+
+def _run(run_jobs: RunJobs, jobs: list[_Job], bar: ProgressBar) -> Reasons:
     reasons: Reasons = {}
-    for chunk, found in _results(work, place, chunks, retry, workers):
+    for job, found in run_jobs(_do, jobs):
         reasons |= found
-        bar.update(len(chunk))
+        bar.update(len(job.chunk))
     return reasons
 
 
-def _results(
-    work: Work, place: _Place, chunks: list[list[WindowSpec]], retry: dict[str, Any], workers: int
-) -> Iterator[tuple[list[WindowSpec], Reasons]]:
+def _in_processes(
+    work: Callable[[_Job], Reasons], jobs: Sequence[_Job], /, *, workers: int
+) -> Iterator[tuple[_Job, Reasons]]:
     if workers == 0:
-        for chunk in chunks:
-            yield chunk, work(place, chunk, retry)
+        for job in jobs:
+            yield job, work(job)
         return
     import concurrent.futures
 
     import loky
 
     executor = loky.get_reusable_executor(max_workers=workers, timeout=30)
-    futures = {executor.submit(work, place, chunk, retry): chunk for chunk in chunks}
+    futures = {executor.submit(work, job): job for job in jobs}
     try:
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     except loky.process_executor.TerminatedWorkerError as error:
         raise BuildError(
             "A worker process was killed while building the dataset, perhaps for lack of memory.",
-            where=str(place.path),
+            where=str(jobs[0].place.path),
             fix="Call the step again (it goes on where it was), with fewer workers: workers=0 builds in this process.",
         ) from error
     finally:

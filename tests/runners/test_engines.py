@@ -1,0 +1,235 @@
+"""The same files with every engine, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import scenes
+import yaml
+
+from olmoearth_nb import OlmoEarthRunPredictRunner
+from olmoearth_nb.errors import MissingDependencyError, OlmoEarthError, UsageError, WorkerError
+from olmoearth_nb.runners.engines import Processes, open_engine
+
+_POSTPROCESSOR = """
+import os
+from pathlib import Path
+
+import rasterio
+
+MARK = Path({mark!r})
+
+
+class PlusTen:
+    def process_window(self, request, window_result_path):
+        if not MARK.exists():
+            MARK.touch()
+            os._exit(1)
+        with rasterio.open(window_result_path, "r+") as target:
+            target.write(target.read() + 10)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forget_own_module() -> Iterator[None]:
+    yield
+    sys.modules.pop("own_ten", None)
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> Path:
+    return scenes.make_raster_project(tmp_path / "project")
+
+
+def _use_own_postprocessor(project: Path) -> Path:
+    """Adds ten to every pixel; kills its process the first time unless a file is there, which is returned."""
+    mark = project.parent / "mark"
+    (project.parent / "own_ten.py").write_text(_POSTPROCESSOR.format(mark=str(mark)))
+    path = project / "olmoearth_run.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["postprocessing_strategies"]["process_window"] = {"class_path": "own_ten.PlusTen", "init_args": {}}
+    path.write_text(yaml.safe_dump(config))
+    mark.touch()
+    return mark
+
+
+def _runner(project: Path, scratch: str, **options: Any) -> OlmoEarthRunPredictRunner:
+    return OlmoEarthRunPredictRunner(project, project.parent / scratch, **{"progress": False, **options})
+
+
+def _made(runner: OlmoEarthRunPredictRunner) -> dict[str, bytes]:
+    """Window outputs, results of partitions and the combined result, by path."""
+    root = runner.workspace.root
+    files = [path for path in root.rglob("[!.]*") if path.suffix in (".tif", ".geojson") and "tiles" not in path.parts]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_same_rasters_with_each_engine_and_after_a_worker_died(raster_project: Path) -> None:
+    mark = _use_own_postprocessor(raster_project)
+    serial = _runner(raster_project, "serial")
+    summaries = serial.run(engine="serial")
+    wanted = _made(serial)
+    windows = [name for name in wanted if name.endswith("layers/output/output/geotiff.tif")]
+    assert len(windows) == 16
+    with rasterio.open(summaries[-1].files[0]) as source:
+        values = np.unique(source.read())
+    assert len(values) > 1
+    assert values.min() >= 10
+    mark.unlink()  # the first worker that processes a window dies
+    for name, options in {
+        "two": {"engine": "processes", "workers": 2},
+        "one": {"engine": "processes", "workers": 1},
+    }.items():
+        runner = _runner(raster_project, name)
+        again = runner.run(**options)  # type: ignore[arg-type]
+        assert mark.exists()
+        assert [step.counts for step in again] == [step.counts for step in summaries]
+        assert _made(runner) == wanted
+
+
+def test_the_same_rasters_on_a_cluster_that_loses_a_worker(raster_project: Path) -> None:
+    mark = _use_own_postprocessor(raster_project)
+    serial, cluster = _runner(raster_project, "serial"), _runner(raster_project, "cluster")
+    serial.run()
+    mark.unlink()
+    cluster.run(engine="dask", workers=2)
+    assert mark.exists()
+    assert _made(cluster) == _made(serial)
+    assert cluster.status()["combine"] == "done"
+
+
+def test_the_same_vectors(vector_project: Path) -> None:
+    serial, two = _runner(vector_project, "serial"), _runner(vector_project, "two")
+    serial.run()
+    two.run(engine="processes", workers=2)
+    assert _made(two) == _made(serial)
+
+
+class _Bar:
+    """Counts; interrupts the run at some count."""
+
+    def __init__(self, stop_at: int | None, **_: object) -> None:
+        self.stop_at = stop_at
+        self.count = 0
+
+    def update(self, n: int = 1, /) -> None:
+        self.count += n
+        if self.stop_at is not None and self.count >= self.stop_at:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_interrupted_run_goes_on_and_bars_count_windows(raster_project: Path) -> None:
+    bars: dict[str, _Bar] = {}
+
+    def bar(stop_at: dict[str, int], *, total: int, desc: str, unit: str) -> _Bar:
+        bars[desc] = _Bar(stop_at.get(desc))
+        return bars[desc]
+
+    with pytest.raises(KeyboardInterrupt):
+        _runner(raster_project, "scratch", progress=partial(bar, {"Postprocessing": 2})).run(
+            engine="processes", workers=2
+        )
+    assert bars["Predicting"].count == 16
+    runner = _runner(raster_project, "scratch", progress=partial(bar, {}))
+    whole = _runner(raster_project, "whole")
+    summary = runner.run(engine="processes", workers=2)
+    assert summary[2].counts["predicted before"] == 16
+    assert 0 < summary[3].counts["processed"] < summary[3].counts["partitions"]
+    assert bars["Postprocessing"].count == summary[3].counts["partitions"]
+    whole.run()
+    assert _made(runner) == _made(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "threads"}, "There is no such engine.*serial, processes, dask"),
+        ({"engine": "serial", "workers": 2}, "engine='serial'.*Leave it out"),
+        ({"engine": "processes", "workers": 0}, "workers"),
+        ({"engine": "processes", "client": "tcp://127.0.0.1:1"}, "Only engine='dask' takes a client"),
+        ({"engine": "dask", "client": 3}, "no client of Dask"),
+        ({"engine": "dask", "client": "127.0.0.1:no"}, "No scheduler of Dask answers"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_wrong_arguments(untrained: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        _runner(untrained, "scratch").run(**options)
+
+
+def test_dask_is_not_installed(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingDependencyError, match=r"olmoearth-nb\[dask\]"):
+        _runner(untrained, "scratch").run(engine="dask")
+
+
+def _square(number: int) -> int:
+    return number * number
+
+
+def _die(number: int) -> int:
+    os._exit(1)
+
+
+def _refuse(number: int) -> int:
+    raise OlmoEarthError(f"No {number}.", fix="Try another.")
+
+
+def _slow(job: tuple[int, str]) -> None:
+    if job[0] == 0:
+        raise OlmoEarthError("The first one fails.")
+    time.sleep(2)
+    Path(job[1]).touch()
+
+
+def test_processes() -> None:
+    engine = Processes(2, [])
+    assert dict(engine.run(_square, range(5))) == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}
+    with pytest.raises(OlmoEarthError, match=r"No 3\. Try another\."):
+        list(engine.run(_refuse, [3]))
+    with pytest.raises(WorkerError, match=r"again and again.*engine='serial'"):
+        list(engine.run(_die, [1]))
+    assert list(engine.run(_square, [])) == []
+
+
+def test_after_an_error_no_process_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(OlmoEarthError, match="The first one fails"):
+        list(Processes(2, []).run(_slow, [(number, str(tmp_path / f"{number}")) for number in range(4)]))
+    time.sleep(2.5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster() -> None:
+    with open_engine("dask", workers=1) as engine:
+        assert engine is not None
+        assert dict(engine.run(_square, range(3))) == {0: 0, 1: 1, 2: 4}
+        address = engine.client.scheduler.address  # type: ignore[attr-defined]
+        with open_engine("dask", client=address) as other:
+            assert other is not None
+            with pytest.raises(OlmoEarthError, match=r"No 3\."):
+                list(other.run(_refuse, [3]))
+            assert dict(other.run(_square, [4])) == {4: 16}
+
+
+def test_the_command_with_workers(untrained: Path) -> None:
+    command = [sys.executable, "-m", "olmoearth_nb", "predict", str(untrained), "--steps", "partition"]
+    done = subprocess.run(
+        [*command, "--engine", "dask", "--address", "127.0.0.1:no"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "No scheduler of Dask answers" in done.stderr
+    done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
