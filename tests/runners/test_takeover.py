@@ -88,6 +88,7 @@ def test_windows_that_were_moved_into_a_database_since_are_gone_on_with(project:
     assert "storage" not in json.loads((project / "dataset.json").read_text())
 
 
+@pytest.mark.slow
 def test_windows_in_folders_stay_there_when_the_project_asks_for_a_database(project: Path) -> None:
     before = _made_by_others(project, build=True)
     path = project / "dataset.json"  # which the scratch's configuration is a link to
@@ -97,6 +98,7 @@ def test_windows_in_folders_stay_there_when_the_project_asks_for_a_database(proj
     assert not (project.parent / "scratch" / "dataset_0" / "windows.sqlite3").exists()
 
 
+@pytest.mark.slow
 def test_predictions_are_no_random_ones(project: Path) -> None:
     _made_by_others(project)
     scratch = project.parent / "scratch"
@@ -121,6 +123,7 @@ def test_windows_of_another_request_are_left_alone(project: Path) -> None:
     assert _runner(project).partition(overwrite=True).counts["windows"] == count
 
 
+@pytest.mark.slow
 def test_imagery_of_another_configuration_is_left_alone(project: Path) -> None:
     _made_by_others(project, build=True)
     config = project.parent / "scratch" / "dataset_0" / "config.json"
@@ -143,6 +146,7 @@ def test_predictions_of_another_checkpoint_are_left_alone(project: Path) -> None
         _runner(project).partition()
 
 
+@pytest.mark.slow
 def test_features_that_a_partitioner_made_anew_find_their_place(project: Path) -> None:
     _made_by_others(project)
     scratch = project.parent / "scratch"
