@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.geometry import degrees_of, shape_array
 from olmoearth_nb.labels.areas import squares
+from olmoearth_nb.labels.rasterize import burn
 from olmoearth_nb.labels.shapes import polygonal_part
 from olmoearth_nb.newproject.cells import Piece, cells_touched, in_pixels, pixel_squares
 from olmoearth_nb.newproject.places import Places
@@ -24,7 +26,7 @@ __all__ = ["point_annotations", "raster_annotations"]
 
 # A line covers the pixels that it runs through.
 _HALF_LINE = 0.5
-# A piece reaches so many pixels beyond its cell, so that its rim decides about no pixel.
+# On the border of two zones a window can lie askew in its cell: only its outline is where a piece ends.
 _MARGIN = 1
 
 
@@ -40,7 +42,7 @@ def raster_annotations(
     """A piece of each feature for each cell of the grid that it touches, and the windows that these cells are.
 
     Cells don't overlap, and a window has the labels of every feature in it. Points become their pixel, lines the pixels
-    they run through.
+    they run through. A piece ends with its cell; one that covers the centre of no pixel labels nothing and is left out.
 
     Args:
         places: Where the labels are.
@@ -55,12 +57,15 @@ def raster_annotations(
     shapes = [polygonal_part(shp) for shp in _areas([shp for _, shp in placed])]
     pieces = cells_touched([(zone, shp) for (zone, _), shp in zip(placed, shapes, strict=True)], size)
     clipped = [_clipped(shapes[piece.row], piece, size) for piece in pieces]
-    kept = [index for index, shp in enumerate(clipped) if not shp.is_empty]
+    kept = [index for index in range(len(pieces)) if _has_pixel(clipped[index], pieces[index], size, where)]
     pieces = [pieces[index] for index in kept]
+    areas = _task_areas(pieces, size=size, resolution=resolution, where=where)
+    outlines = _within(_degrees([piece.zone for piece in pieces], [clipped[index] for index in kept]), areas)
+    there = [index for index, shp in enumerate(outlines) if not shp.is_empty]
+    pieces = [pieces[index] for index in there]
     rows = [int(places.rows[piece.row]) for piece in pieces]
-    outlines = _degrees([piece.zone for piece in pieces], [clipped[index] for index in kept])
-    frame = _frame([polygonal_part(shp) for shp in outlines], rows, values, times)
-    frame["task_area"] = _task_areas(pieces, size=size, resolution=resolution, where=where)
+    frame = _frame([outlines[index] for index in there], rows, values, times)
+    frame["task_area"] = [areas[index].wkt for index in there]
     return frame, _windows(pieces, frame, size)
 
 
@@ -106,6 +111,33 @@ def _clipped(shp: BaseGeometry, piece: Piece, size: int) -> BaseGeometry:
     return polygonal_part(shapely.make_valid(shapely.intersection(shp, shapely.box(*box))))
 
 
+def _has_pixel(shp: BaseGeometry, piece: Piece, size: int, where: str) -> bool:
+    """Whether a shape covers the centre of a pixel of its cell."""
+    if shp.is_empty:
+        return False
+    x, y = piece.column * size, piece.line * size
+    west, south, east, north = shp.bounds
+    # No more than the shape's own part of the cell.
+    bounds = (
+        max(x, math.floor(west)),
+        max(y, math.floor(south)),
+        min(x + size, math.ceil(east)),
+        min(y + size, math.ceil(north)),
+    )
+    if bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
+        return False
+    return bool(burn([(shp, 1)], bounds, nodata_value=0, where=where).any())
+
+
+def _within(shapes: Sequence[BaseGeometry], areas: Sequence[BaseGeometry]) -> list[BaseGeometry]:
+    """Of each shape what lies in its area; those that lie inside stay as they are."""
+    out = [polygonal_part(shp) for shp in shapes]
+    beyond = np.flatnonzero(~shapely.covers(shape_array(areas), shape_array(out)))
+    for index in beyond.tolist():
+        out[index] = polygonal_part(shapely.make_valid(shapely.intersection(out[index], areas[index])))
+    return out
+
+
 def _degrees(zones: Sequence[Projection], shapes: Sequence[BaseGeometry]) -> list[BaseGeometry]:
     """Shapes in degrees, a zone at a time: one by one takes half a millisecond each."""
     groups: dict[str, list[int]] = {}
@@ -125,6 +157,7 @@ def _frame(
     """A row for each shape, with value and time of its row of the source: only rows that have both are places."""
     spans = [span for row in rows if (span := times[row]) is not None]
     data = {
+        "row": list(rows),
         "value": [values[row] for row in rows],
         "start": pd.Series([start for start, _ in spans], dtype=object),
         "end": pd.Series([end for _, end in spans], dtype=object),
@@ -132,15 +165,15 @@ def _frame(
     return gpd.GeoDataFrame(data, geometry=shape_array(shapes), crs=4326)
 
 
-def _task_areas(pieces: Sequence[Piece], *, size: int, resolution: float, where: str) -> list[str]:
-    """The outline of each piece's cell as WKT; squares around the middle of a cell are exactly its pixels."""
+def _task_areas(pieces: Sequence[Piece], *, size: int, resolution: float, where: str) -> list[BaseGeometry]:
+    """The outline of each piece's cell; squares around the middle of a cell are exactly its pixels."""
     cells = {(piece.zone.crs.to_string(), piece.column, piece.line): piece for piece in pieces}
     centres = _degrees(
         [piece.zone for piece in cells.values()], [shapely.Point(piece.centre(size)) for piece in cells.values()]
     )
     areas = squares(centres, size=size, resolution=resolution, where=where)
-    texts = {key: area.shp.wkt for key, area in zip(cells, areas, strict=True) if area is not None}
-    return [texts[piece.zone.crs.to_string(), piece.column, piece.line] for piece in pieces]
+    outlines = {key: area.shp for key, area in zip(cells, areas, strict=True) if area is not None}
+    return [outlines[piece.zone.crs.to_string(), piece.column, piece.line] for piece in pieces]
 
 
 def _windows(pieces: Sequence[Piece], frame: gpd.GeoDataFrame, size: int) -> list[WindowPlace]:

@@ -49,8 +49,8 @@ class Proposal:
         left_out: Reason -> features that were left out for it.
         reasons: Choice -> why.
         notes: What else is worth knowing.
-        annotations: A row for each annotation to be written: geometry, ``value``, ``start``, ``end`` and, for rasters,
-            ``task_area`` (WKT of its window).
+        annotations: A row for each annotation to be written: geometry, ``row`` (of the source), ``value``, ``start``,
+            ``end`` and, for rasters, ``task_area`` (WKT of its window).
     """
 
     labels: str

@@ -38,6 +38,7 @@ _LOCAL = "local:"
 _POINT_WINDOW, _SMALL_WINDOW, _LARGE_WINDOW, _PLACE_WINDOW = 16, 32, 64, 8
 _EPOCHS = 100
 _RARE = 10
+_NO_PIXEL = "covering the centre of no pixel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,7 @@ def propose_project(
         )
     else:
         annotations, windows = point_annotations(places, meaning.values, times, buffer=size // 2, resolution=resolution)
+    classes = _counted(meaning.classes, annotations, meaning.values)
     split = _split(windows, size, wanted, where)
     return Proposal(
         labels=where,
@@ -110,7 +112,7 @@ def propose_project(
         imagery=imagery,
         column=meaning.found.column,
         label_name=_label_name(wanted.label_name or meaning.found.column),
-        classes=_counted(meaning.classes, places, meaning.values),
+        classes=classes,
         values=meaning.range,
         time_range=_span(times),
         window_size=size,
@@ -119,7 +121,7 @@ def propose_project(
         epochs=wanted.epochs or _EPOCHS,
         kinds=places.kinds,
         feature_count=len(frame),
-        left_out=places.left_out,
+        left_out=_left_out(places, annotations),
         reasons={
             "labels": f"read from {places_from}, in {_crs_name(frame)}",
             "column": meaning.found.reason,
@@ -133,7 +135,7 @@ def propose_project(
             "split": split.reason,
             "epochs": "given" if wanted.epochs else "as in the published projects",
         },
-        notes=_notes(meaning, what, places),
+        notes=_notes(classes, meaning.reason, what, places),
         annotations=annotations,
     )
 
@@ -202,10 +204,17 @@ def _split(windows: Sequence[Any], size: int, choices: Choices, where: str) -> S
     return split_with(windows, grid_size=choices.grid_size, shares=found.shares)
 
 
-def _counted(classes: tuple[LabelClass, ...], places: Places, values: Sequence[Any]) -> tuple[LabelClass, ...]:
+def _counted(
+    classes: tuple[LabelClass, ...], annotations: gpd.GeoDataFrame, values: Sequence[Any]
+) -> tuple[LabelClass, ...]:
     """The classes that have a usable feature, with the number of these."""
-    counts = Counter(values[row] for row in set(places.rows.tolist()))
+    counts = Counter(values[row] for row in annotations["row"].unique())
     return tuple(replace(one, count=counts[one.value]) for one in classes if counts[one.value])
+
+
+def _left_out(places: Places, annotations: gpd.GeoDataFrame) -> dict[str, int]:
+    lost = len(set(places.rows.tolist()) - set(annotations["row"]))
+    return places.left_out | ({_NO_PIXEL: lost} if lost else {})
 
 
 def _label_name(column: str) -> str:
@@ -230,12 +239,13 @@ def _encoder_reason(encoder: Encoder, *, given: bool) -> str:
     return "runs on any machine; with a GPU take olmoearth-base, as the published projects do"
 
 
-def _notes(meaning: _Meaning, task: Task, places: Places) -> tuple[str, ...]:
-    notes = [f"{one.name!r} has only {one.count} features" for one in meaning.classes if one.count < _RARE]
+def _notes(classes: Sequence[LabelClass], numbered: str, task: Task, places: Places) -> tuple[str, ...]:
+    rare = [one for one in classes if one.count < _RARE]
+    notes = [f"{one.name!r} has only {one.count} feature{'s' * (one.count > 1)}" for one in rare]
     if len(notes) > 3:
         notes = [f"{len(notes)} classes have fewer than {_RARE} features"]
-    if meaning.classes:
-        notes.append(f"class values are {meaning.reason}")
+    if classes:
+        notes.append(f"class values are {numbered}")
     if len({_dimension(kind) for kind in places.kinds}) > 1:
         how = "points and lines count as the pixels they touch" if task.is_raster else "a point inside stands for each"
         notes.append(f"geometries are mixed: {how}")

@@ -4,17 +4,21 @@ import json
 import re
 from pathlib import Path
 
+import geopandas as gpd
 import label_files
 import numpy as np
 import pytest
 import scenes
+import shapely
 import yaml
 
-from olmoearth_nb import OlmoEarthRunPredictRunner, Project, new_project, propose_project
+from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner, Project, new_project, propose_project
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.geojson import read_annotation_features, read_request
+from olmoearth_nb.labels import read_annotation_tasks
 from olmoearth_nb.newproject.model import model_text
 from olmoearth_nb.newproject.writing import write_project
+from olmoearth_nb.runners.components import Components
 
 CATALOGUES = [
     ("sentinel2", "olmoearth-nano", "segmentation"),
@@ -66,6 +70,30 @@ def test_a_catalogue_project_checks(tmp_path: Path, source: str, encoder: str, t
     assert list(layers) == [source, "label", "output"]
     dates = 12 if encoder != "unet" else 1
     assert layers[source]["data_source"]["query_config"]["max_matches"] == dates
+
+
+def test_polygons_end_with_their_windows_and_each_window_has_a_label(tmp_path: Path) -> None:
+    # Three cells wide and askew to the grid; the last one is too small for any pixel.
+    drawn = [
+        shapely.Polygon([(x, y), (x + 80, y + 3), (x + 78, y + 40.2), (x + 1, y + 37)])
+        for x, y in ((10, 10), (120, 10), (10, 90), (120, 90), (230, 10), (230, 90))
+    ]
+    shapes = [scenes.pixel_shape(shp) for shp in [*drawn, shapely.box(60.6, 70.6, 60.9, 70.9)]]
+    frame = gpd.GeoDataFrame({"crop": ["wheat", "maize"] * 3 + ["wheat"]}, geometry=shapes, crs=4326)
+    made = new_project(tmp_path / "mine", frame, task="segmentation", window_size=32)
+    runner = OlmoEarthRunFineTuneRunner(made.path, tmp_path / "scratch", progress=False)
+    findings = {one.code: one for one in runner.label_report().findings}
+    assert findings["outside-tasks"].numbers == {"partly": 0, "wholly": 0}
+    assert findings["overlaps"].numbers["pairs"] == findings["conflicts"].numbers["pairs"] == 0
+    assert made.proposal.left_out == {"covering the centre of no pixel": 1}
+    assert {one.name: one.count for one in made.proposal.classes} == {"maize": 3, "wheat": 3}
+    components = Components(Project(made.path))
+    tasks = read_annotation_tasks(*components.project.annotation_paths).tasks
+    preparer = components.window_preparer()
+    windows = [window for task in tasks for window in preparer.prepare_labeled_windows(task)]
+    assert len(windows) == len(tasks) == made.proposal.window_count
+    labelled = sum(int((one.labels[0].value != 255).sum()) for one in windows)
+    assert labelled == pytest.approx(shapely.area(drawn).sum(), rel=0.01)
 
 
 def test_files_say_what_was_proposed(tmp_path: Path) -> None:
