@@ -161,9 +161,10 @@ def _only(frame: gpd.GeoDataFrame, names: list[str], *, named: bool, role: str, 
         other = find_names_column(frame, name) if role == "class_column" else None
         if other in names and name in names and pd.api.types.is_numeric_dtype(frame[name]):
             names = [one for one in names if one != name]
-    if len(names) == 1:
-        return Found(names[0], "its name and values look like classes" if named else "no other column could be it")
     what = "classes" if role == "class_column" else "values"
+    if len(names) == 1:
+        looks = "its name and values look like classes" if what == "classes" else "its name looks like that of values"
+        return Found(names[0], looks if named else "no other column could be it")
     options = role.replace("_", "-")
     raise InputFileError(
         f"It is not clear which column has the {what}." if names else f"No column looks as if it had the {what}.",

@@ -1,4 +1,4 @@
-"""The grid of a spatial split, chosen so that every split has windows and training has every class."""
+"""The grid of a spatial split, chosen so that every split has windows, and every class if that can be."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _SHARES = (0.7, 0.15, 0.15)
 _FACTORS = (32, 16, 8, 4, 2, 1)
 _LEAST_SHARE = 0.07
 _FEW = 3
+# Windows to be divided while a class is lacking in val or test only: a second of work.
+_MOST_DIVIDED = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,9 @@ class Split:
 def choose_split(
     windows: Sequence[WindowPlace], *, size: int, shares: tuple[float, float, float] | None, where: str
 ) -> Split:
-    """The widest grid with which every split has enough windows, and training every class that it can have.
+    """The widest grid with which every split has enough windows and every class that it can have.
+
+    Where there is none, the one with the fewest classes lacking: first in training, then in the other splits.
 
     Args:
         windows: Places of the windows.
@@ -75,17 +79,25 @@ def choose_split(
             expected=f"labels in at least {_FEW} windows of {size} pixels",
             found=f"{len(windows)}",
         )
-    wanted = {one for window in windows for one in window.labels}
+    names = [name for name, share in _named(shares) if share > 0]
+    # A class of two windows can't be in three splits.
+    found = Counter(one for window in windows for one in window.labels)
+    fewest = sum(max(0, len(names) - count) for count in found.values())
     best: tuple[tuple[int, ...], Split] | None = None
     # Where labels are few or lie close together, any width that happens to divide them will do.
     widths = (factor * size for factor in (*_FACTORS, *range(3, 64)))
-    for width in (*widths, *range(size + 1, 4 * size)):
+    for tried, width in enumerate((*widths, *range(size + 1, 4 * size))):
+        if tried * len(windows) > _MOST_DIVIDED and best is not None and best[0][:3] == (1, 0, 1):
+            break
         split = split_with(windows, grid_size=width, shares=shares)
-        lacking = wanted - _classes(windows, split)
-        least = min(split.counts[name] / len(windows) for name, share in _named(shares) if share > 0)
-        if least >= _LEAST_SHARE and not lacking:
+        classes = _classes(windows, split)
+        untrained = len(found) - len(classes[DataSplitType.TRAIN.value])
+        lacking = sum(len(found) - len(classes[name]) for name in names)
+        least = min(split.counts[name] / len(windows) for name in names)
+        enough = least >= _LEAST_SHARE
+        if enough and not untrained and lacking == fewest:
             return split
-        rank = (int(least > 0), -len(lacking), round(least * 100))
+        rank = (int(least > 0), -untrained, int(enough), -lacking, 0 if enough else round(least * 100))
         if best is None or rank > best[0]:
             best = rank, split
     if best is None or not best[0][0]:
@@ -119,13 +131,20 @@ def _divided(
     windows: Iterable[WindowPlace], grid_size: int, shares: tuple[float, float, float]
 ) -> Iterator[tuple[WindowPlace, DataSplitType]]:
     splitter = SpatialDataSplitter(*shares, grid_size=grid_size)
-    return ((window, splitter.split_at(window.crs, window.x, window.y)) for window in windows)
+    cells: dict[tuple[str, int, int], DataSplitType] = {}
+    for window in windows:
+        cell = (window.crs, window.x // grid_size, window.y // grid_size)
+        if cell not in cells:
+            cells[cell] = splitter.split_at(window.crs, window.x, window.y)
+        yield window, cells[cell]
 
 
-def _classes(windows: Iterable[WindowPlace], split: Split) -> set[int]:
-    """Classes that training has."""
-    divided = _divided(windows, split.grid_size, split.shares)
-    return {one for window, name in divided if name is DataSplitType.TRAIN for one in window.labels}
+def _classes(windows: Iterable[WindowPlace], split: Split) -> dict[str, set[int]]:
+    """Classes that each split has."""
+    found: dict[str, set[int]] = {name.value: set() for name in DataSplitType}
+    for window, name in _divided(windows, split.grid_size, split.shares):
+        found[name.value] |= window.labels
+    return found
 
 
 def _named(shares: tuple[float, float, float]) -> Iterable[tuple[str, float]]:

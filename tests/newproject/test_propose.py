@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -173,6 +174,7 @@ def test_classes_that_maps_know_have_their_colours() -> None:
 def test_values_have_a_range_and_a_scale(task: str) -> None:
     proposal = propose_project(label_files.points(), task=task)
     assert proposal.column == "height"
+    assert proposal.reasons["column"] == "its name looks like that of values"
     assert proposal.values is not None
     assert proposal.values.low == pytest.approx(0, abs=1)
     assert 23 <= proposal.values.high <= 26
@@ -234,6 +236,16 @@ def test_wrong_arguments_are_named(wrong: dict[str, Any], said: str) -> None:
 def test_a_column_that_is_not_there_is_named(column: str) -> None:
     with pytest.raises(InputFileError, match="crop"):
         propose_project(label_files.points(), task="segmentation", column=column)
+
+
+def test_rare_classes_are_those_that_are_left(tmp_path: Path) -> None:
+    inside = label_files.points(60)
+    outside = inside.assign(geometry=inside.translate(1, 0))
+    frame = pd.concat([inside[inside["crop"] != "water"], inside[inside["crop"] == "water"][:4], outside])
+    proposal = propose_project(frame, task="segmentation", source=label_files.scene_folder(tmp_path / "imagery"))
+    assert proposal.left_out == {"outside the imagery": 60}
+    assert {one.name: one.count for one in proposal.classes}["water"] == 4
+    assert "'water' has only 4 features" in proposal.notes
 
 
 def test_proposals_show_themselves() -> None:
