@@ -74,40 +74,34 @@ def _made(runner: OlmoEarthRunPredictRunner) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
-def test_the_same_rasters_with_each_engine_and_after_a_worker_died(raster_project: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"engine": "processes", "workers": 2},
+        pytest.param({"engine": "processes", "workers": 1}, marks=pytest.mark.slow),
+        pytest.param({"engine": "dask", "workers": 2}, marks=pytest.mark.slow),
+    ],
+    ids=["two", "one", "dask"],
+)
+def test_the_same_rasters_though_a_worker_dies(raster_project: Path, options: dict[str, Any]) -> None:
     mark = _use_own_postprocessor(raster_project)
-    serial = _runner(raster_project, "serial")
+    serial, other = _runner(raster_project, "serial"), _runner(raster_project, "other")
     summaries = serial.run(engine="serial")
     wanted = _made(serial)
-    windows = [name for name in wanted if name.endswith("layers/output/output/geotiff.tif")]
-    assert len(windows) == 16
+    assert sum(name.endswith("layers/output/output/geotiff.tif") for name in wanted) == 16
     with rasterio.open(summaries[-1].files[0]) as source:
         values = np.unique(source.read())
     assert len(values) > 1
     assert values.min() >= 10
     mark.unlink()  # the first worker that processes a window dies
-    for name, options in {
-        "two": {"engine": "processes", "workers": 2},
-        "one": {"engine": "processes", "workers": 1},
-    }.items():
-        runner = _runner(raster_project, name)
-        again = runner.run(**options)  # type: ignore[arg-type]
-        assert mark.exists()
-        assert [step.counts for step in again] == [step.counts for step in summaries]
-        assert _made(runner) == wanted
-
-
-def test_the_same_rasters_on_a_cluster_that_loses_a_worker(raster_project: Path) -> None:
-    mark = _use_own_postprocessor(raster_project)
-    serial, cluster = _runner(raster_project, "serial"), _runner(raster_project, "cluster")
-    serial.run()
-    mark.unlink()
-    cluster.run(engine="dask", workers=2)
+    again = other.run(**options)
     assert mark.exists()
-    assert _made(cluster) == _made(serial)
-    assert cluster.status()["combine"] == "done"
+    assert [step.counts for step in again] == [step.counts for step in summaries]
+    assert _made(other) == wanted
+    assert other.status()["combine"] == "done"
 
 
+@pytest.mark.slow
 def test_the_same_vectors(vector_project: Path) -> None:
     serial, two = _runner(vector_project, "serial"), _runner(vector_project, "two")
     serial.run()
@@ -131,6 +125,7 @@ class _Bar:
         pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_bars_count_windows(raster_project: Path) -> None:
     bars: dict[str, _Bar] = {}
 
