@@ -19,6 +19,7 @@ import yaml
 
 from olmoearth_nb import OlmoEarthRunPredictRunner
 from olmoearth_nb.errors import MissingDependencyError, OlmoEarthError, UsageError, WorkerError
+from olmoearth_nb.runners import jobs, predict
 from olmoearth_nb.runners.engines import Processes, open_engine
 
 _POSTPROCESSOR = """
@@ -83,7 +84,11 @@ def _made(runner: OlmoEarthRunPredictRunner) -> dict[str, bytes]:
     ],
     ids=["two", "one", "dask"],
 )
-def test_the_same_rasters_though_a_worker_dies(raster_project: Path, options: dict[str, Any]) -> None:
+def test_the_same_rasters_though_a_worker_dies(
+    raster_project: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (jobs, predict):  # several chunks of these few windows
+        monkeypatch.setattr(module, "chunk_length", lambda _: 5)
     mark = _use_own_postprocessor(raster_project)
     serial, other = _runner(raster_project, "serial"), _runner(raster_project, "other")
     summaries = serial.run(engine="serial")
