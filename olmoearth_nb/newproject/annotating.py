@@ -57,7 +57,7 @@ def raster_annotations(
     shapes = [polygonal_part(shp) for shp in _areas([shp for _, shp in placed])]
     pieces = cells_touched([(zone, shp) for (zone, _), shp in zip(placed, shapes, strict=True)], size)
     clipped = [_clipped(shapes[piece.row], piece, size) for piece in pieces]
-    kept = [index for index in range(len(pieces)) if _has_pixel(clipped[index], pieces[index], size, where)]
+    kept = _with_pixels(clipped, pieces, size, where)
     pieces = [pieces[index] for index in kept]
     areas = _task_areas(pieces, size=size, resolution=resolution, where=where)
     outlines = _within(_degrees([piece.zone for piece in pieces], [clipped[index] for index in kept]), areas)
@@ -109,6 +109,18 @@ def _clipped(shp: BaseGeometry, piece: Piece, size: int) -> BaseGeometry:
     if box[0] <= west and box[1] <= south and east <= box[2] and north <= box[3]:
         return shp
     return polygonal_part(shapely.make_valid(shapely.intersection(shp, shapely.box(*box))))
+
+
+def _with_pixels(shapes: Sequence[BaseGeometry], pieces: Sequence[Piece], size: int, where: str) -> list[int]:
+    """Which shapes cover the centre of a pixel of their cell."""
+    # Mostly it is the pixel of a point inside; only where it isn't all of them are looked at.
+    centres = np.floor(shapely.get_coordinates(shapely.point_on_surface(shape_array(shapes)))) + 0.5
+    low = np.array([(piece.column, piece.line) for piece in pieces]).reshape(-1, 2) * size
+    sure = np.zeros(len(pieces), dtype=bool)
+    there = np.flatnonzero(~shapely.is_empty(shape_array(shapes)))
+    sure[there] = ((centres >= low[there]) & (centres < low[there] + size)).all(axis=1)
+    sure[there] &= shapely.contains_xy(shape_array(shapes)[there], *centres.T)
+    return [index for index, shp in enumerate(shapes) if sure[index] or _has_pixel(shp, pieces[index], size, where)]
 
 
 def _has_pixel(shp: BaseGeometry, piece: Piece, size: int, where: str) -> bool:
