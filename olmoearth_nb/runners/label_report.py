@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import geopandas as gpd
 import pandas as pd
+from rslearn.config import LayerConfig
 
+from olmoearth_nb.config import Project
 from olmoearth_nb.config.dataset_json import read_dataset
 from olmoearth_nb.errors import OlmoEarthError
 from olmoearth_nb.geojson import feature_shape, read_request
@@ -239,7 +241,7 @@ def make_label_report(runner: OlmoEarthRunFineTuneRunner, *, now: datetime | Non
     context = LabelContext(
         now=now or datetime.now(UTC),
         fields={str(name): field_of(legend, name=str(name)) for name in facts.values.columns},
-        layers=attempt(lambda: read_dataset(project.dataset_config_path).layers) or {},
+        layers=attempt(lambda: _layers(project)) or {},
         requests=attempt(lambda: _requests(runner)) or {},
         nodata=getattr(preparer, "nodata_value", None),
         windows=windows,
@@ -247,6 +249,12 @@ def make_label_report(runner: OlmoEarthRunFineTuneRunner, *, now: datetime | Non
     )
     findings = tuple(sorted(check_labels(facts, context), key=lambda one: VERDICTS.index(one.verdict)))
     return LabelReport(project=project.name, findings=findings, facts=facts, windows=windows, legend=legend)
+
+
+def _layers(project: Project) -> dict[str, LayerConfig]:
+    """Those of ``dataset.json``, for which local folders are looked into: relative ones count from the project."""
+    file = read_dataset(project.dataset_config_path)
+    return replace(file, raw=file.with_absolute_paths(project.data_path)).layers
 
 
 def _windows(runner: OlmoEarthRunFineTuneRunner, facts: LabelFacts) -> SplitWindows:

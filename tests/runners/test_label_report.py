@@ -108,3 +108,19 @@ def test_command(runner: OlmoEarthRunFineTuneRunner, capsys: pytest.CaptureFixtu
     said = json.loads(capsys.readouterr().out)
     assert (code, said["verdict"]) == (1, "bad")
     assert next(one for one in said["findings"] if one["code"] == "conflicts")["numbers"]["pairs"] == 1
+
+
+def test_a_folder_beside_the_project_is_found(runner: OlmoEarthRunFineTuneRunner) -> None:
+    path = runner.project.dataset_config_path
+    config = json.loads(path.read_text())
+    arguments = {"src_dir": "../images", "time_pattern": r"_(?P<date>\d{8})"}
+    config["layers"]["scene"]["data_source"] = {
+        "class_path": "olmoearth_nb.sources.LocalRasters",
+        "init_args": arguments,
+    }
+    path.write_text(json.dumps(config))
+    folder = path.parent.parent / "images"
+    folder.mkdir()
+    (folder / "scene_20240101.tif").touch()
+    (found,) = [one.found for one in runner.label_report().findings if one.code == "time-imagery"]
+    assert "1 file from 2024-01-01" in found
