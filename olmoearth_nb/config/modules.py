@@ -12,6 +12,7 @@ import importlib
 import os
 import pickle
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -32,6 +33,10 @@ _seen: set[str] = set()
 # Those that are on sys.path now because of this module: for a block, and for the life of the process.
 _added: list[str] = []
 _lasting: list[str] = []
+# Where installed modules lie.
+_INSTALLED = tuple({f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
+# Modules that are not installed, and the number and last name of all modules when that was found out.
+_own: tuple[tuple[int, str], list[str]] = ((0, ""), [])
 # Module -> file, size and time of change when it was found to be loaded.
 _loaded: dict[str, tuple[str, int, int]] = {}
 
@@ -131,12 +136,15 @@ def _leave(added: list[str]) -> None:
 
 def _forget(folders: list[str]) -> None:
     """Forgets modules that another project's folder gave under a name that is here too, and edited ones."""
+    global _own
     others = _seen.difference(folders)
     names = {top for top, folder in _tops(others) if PathFinder.find_spec(top, folders) is not None}
     names |= {name.partition(".")[0] for name, known in _loaded.items() if _edited(name, known, folders)}
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
         del sys.modules[name]
         _loaded.pop(name, None)
+    if names:
+        _own = ((0, ""), [])  # the next of the same name may come from elsewhere
 
 
 def _edited(name: str, known: tuple[str, int, int], folders: list[str]) -> bool:
@@ -169,12 +177,26 @@ def _tops(folders: set[str]) -> set[tuple[str, str]]:
 def _of_folders(folders: set[str]) -> list[tuple[str, ModuleType]]:
     """Modules that were found in one of some folders, those of packages in them included."""
     starts = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
+    if not starts:
+        return []
+    names = list(sys.modules) if any(start.startswith(_INSTALLED) for start in starts) else _own_names()
+    modules = [(name, sys.modules.get(name)) for name in names]
     below = [
         (name, module)
-        for name, module in list(sys.modules.items())
-        if str(getattr(module, "__file__", None) or "").startswith(starts)
+        for name, module in modules
+        if module is not None and str(getattr(module, "__file__", None) or "").startswith(starts)
     ]
     return [(name, module) for name, module in below if _root(name, module) in folders]
+
+
+def _own_names() -> list[str]:
+    """Modules that are not installed. To look at all of them takes 20 ms, and this is asked for each class."""
+    global _own
+    state = len(sys.modules), next(reversed(sys.modules))
+    if state != _own[0]:
+        files = [(name, str(getattr(module, "__file__", None) or "")) for name, module in list(sys.modules.items())]
+        _own = state, [name for name, file in files if file and not file.startswith(_INSTALLED)]
+    return _own[1]
 
 
 def _root(name: str, module: ModuleType) -> str:
