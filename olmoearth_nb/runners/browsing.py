@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.widgets.browser import WindowBrowser
     from olmoearth_nb.maps.widgets.source import DatasetSource
-    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
-    from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.finetune_looks import FineTuneLooks
+    from olmoearth_nb.runners.predict_looks import PredictionLooks
 
 __all__ = ["finetune_browser", "finetune_source", "prediction_browser", "prediction_source"]
 
 
 def prediction_browser(
-    runner: OlmoEarthRunPredictRunner, ids: Ids, *, color_by: str | None, view: ImageryView | None
+    runner: PredictionLooks, ids: Ids, *, color_by: str | None, view: ImageryView | None
 ) -> WindowBrowser:
     """The windows of a prediction, over the outline of the request.
 
@@ -43,7 +43,7 @@ def prediction_browser(
     )
 
 
-def prediction_source(runner: OlmoEarthRunPredictRunner, view: ImageryView | None = None) -> DatasetSource:
+def prediction_source(runner: PredictionLooks, view: ImageryView | None = None) -> DatasetSource:
     """Where a browser gets the imagery of a prediction's windows and what the model wrote.
 
     Args:
@@ -58,7 +58,7 @@ def prediction_source(runner: OlmoEarthRunPredictRunner, view: ImageryView | Non
 
 
 def finetune_browser(
-    runner: OlmoEarthRunFineTuneRunner, *, color_by: str | None, label: str | None, view: ImageryView | None
+    runner: FineTuneLooks, *, color_by: str | None, label: str | None, view: ImageryView | None
 ) -> WindowBrowser:
     """The labelled windows of a fine-tuning.
 
@@ -76,9 +76,7 @@ def finetune_browser(
     return WindowBrowser(runner.windows(), finetune_source(runner, label, view), color_by=color_by)
 
 
-def finetune_source(
-    runner: OlmoEarthRunFineTuneRunner, label: str | None = None, view: ImageryView | None = None
-) -> DatasetSource:
+def finetune_source(runner: FineTuneLooks, label: str | None = None, view: ImageryView | None = None) -> DatasetSource:
     """Where a browser gets imagery and labels of a fine-tuning's windows, and predictions where there are any.
 
     Args:

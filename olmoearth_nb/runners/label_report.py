@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from olmoearth_nb.maps.layers import Layer
     from olmoearth_nb.maps.view import MapView
-    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
+    from olmoearth_nb.runners.finetune_looks import FineTuneLooks
 
 __all__ = ["LabelReport", "make_label_report"]
 
@@ -204,7 +204,7 @@ class LabelReport:
         return html_table(_COLUMNS, rows, caption=self._caption(), tints=_TINTS)
 
 
-def make_label_report(runner: OlmoEarthRunFineTuneRunner, *, now: datetime | None = None) -> LabelReport:
+def make_label_report(runner: FineTuneLooks, *, now: datetime | None = None) -> LabelReport:
     """Checks the labels of a project; nothing is written, and no windows are needed.
 
     Args:
@@ -257,7 +257,7 @@ def _layers(project: Project) -> dict[str, LayerConfig]:
     return replace(file, raw=file.with_absolute_paths(project.data_path)).layers
 
 
-def _windows(runner: OlmoEarthRunFineTuneRunner, facts: LabelFacts) -> SplitWindows:
+def _windows(runner: FineTuneLooks, facts: LabelFacts) -> SplitWindows:
     """The windows as they would be made, in the splits that the scratch has them in, if it has."""
     parts = runner.components
     planned = plan_windows(
@@ -271,7 +271,7 @@ def _windows(runner: OlmoEarthRunFineTuneRunner, facts: LabelFacts) -> SplitWind
     return planned.with_splits({window.name: window.options.get(key) for window in runner.scratch.windows()})
 
 
-def _requests(runner: OlmoEarthRunFineTuneRunner) -> dict[str, list[Any]]:
+def _requests(runner: FineTuneLooks) -> dict[str, list[Any]]:
     return {
         name: [feature_shape(feature) for feature in read_request(path).features]
         for name, path in runner.project.requests.items()

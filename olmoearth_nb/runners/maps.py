@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.imagery import ImageryView
     from olmoearth_nb.maps.labels import LabelView
     from olmoearth_nb.maps.layers import Layer
-    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
-    from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.finetune_looks import FineTuneLooks
+    from olmoearth_nb.runners.predict_looks import PredictionLooks
 
 __all__ = ["HasLayers", "comparison", "finetune_layers", "labels_of", "prediction_layers"]
 
@@ -41,9 +41,7 @@ class HasLayers(Protocol):
         """What there is by now as layers of a map."""
 
 
-def prediction_layers(
-    runner: OlmoEarthRunPredictRunner, ids: Ids, *, color_by: str | None, view: ImageryView
-) -> list[Layer]:
+def prediction_layers(runner: PredictionLooks, ids: Ids, *, color_by: str | None, view: ImageryView) -> list[Layer]:
     """Request, partitions and windows, and of imagery, predictions, confidence and mask what there is.
 
     Args:
@@ -85,7 +83,7 @@ def prediction_layers(
 
 
 def finetune_layers(
-    runner: OlmoEarthRunFineTuneRunner, *, color_by: str | None, view: ImageryView, label: str | None = None
+    runner: FineTuneLooks, *, color_by: str | None, view: ImageryView, label: str | None = None
 ) -> list[Layer]:
     """Labelled windows, their labels and imagery; before they are made, the annotations.
 
@@ -170,7 +168,7 @@ def comparison(runner: HasLayers, left: object, right: object, *, view: ImageryV
     return build_comparison(side(left), side(right), both=windows)
 
 
-def labels_of(runner: OlmoEarthRunFineTuneRunner, label: str | None) -> LabelView:
+def labels_of(runner: FineTuneLooks, label: str | None) -> LabelView:
     """Which labels of a fine-tuning to show, and what they mean.
 
     Args:
@@ -208,7 +206,7 @@ def _imagery(dataset: ScratchDataset, windows: list[Window], view: ImageryView) 
     return [] if shown is None else [shown]
 
 
-def _predictions(runner: OlmoEarthRunPredictRunner, windows: list[Window]) -> list[Layer]:
+def _predictions(runner: PredictionLooks, windows: list[Window]) -> list[Layer]:
     """The combined result, or what the model wrote for windows as long as there is none."""
     shown = _predicted(runner, windows)
     if not runner.scratch.predicted_at_random:
@@ -216,7 +214,7 @@ def _predictions(runner: OlmoEarthRunPredictRunner, windows: list[Window]) -> li
     return [replace(layer, name=f"{layer.name} ({RANDOM_WEIGHTS})") for layer in shown]
 
 
-def _predicted(runner: OlmoEarthRunPredictRunner, windows: list[Window]) -> list[Layer]:
+def _predicted(runner: PredictionLooks, windows: list[Window]) -> list[Layer]:
     from olmoearth_nb.maps.features import results_layers
     from olmoearth_nb.maps.labels import LabelView
     from olmoearth_nb.maps.layers import LayerKind

@@ -19,15 +19,13 @@ from olmoearth_nb.types import DataSplitType, StepName
 
 if TYPE_CHECKING:
     from olmoearth_nb.maps.labels import LabelView
-    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
-    from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.finetune_looks import FineTuneLooks
+    from olmoearth_nb.runners.predict_looks import PredictionLooks
 
 __all__ = ["measured_partitions", "measured_splits"]
 
 
-def measured_splits(
-    runner: OlmoEarthRunFineTuneRunner, split: str | Sequence[str] | None, *, apart_from: str | None
-) -> Evaluation:
+def measured_splits(runner: FineTuneLooks, split: str | Sequence[str] | None, *, apart_from: str | None) -> Evaluation:
     """Runs the best checkpoint on the windows of some splits, in one pass.
 
     Args:
@@ -63,7 +61,7 @@ def measured_splits(
     return Evaluation(found, source)
 
 
-def _of_splits(runner: OlmoEarthRunFineTuneRunner, splits: Sequence[str], apart_from: str | None) -> gpd.GeoDataFrame:
+def _of_splits(runner: FineTuneLooks, splits: Sequence[str], apart_from: str | None) -> gpd.GeoDataFrame:
     """The windows of some splits that have their imagery."""
     table = runner.windows()
     chosen = table[table["split"].isin(splits) & (table["state"] == "built")]
@@ -86,7 +84,7 @@ def _centres(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(index=table.index, geometry=gpd.points_from_xy(x, y), crs=table.crs)
 
 
-def measured_partitions(runner: OlmoEarthRunPredictRunner, ids: Ids, *, labels: bool) -> Evaluation:
+def measured_partitions(runner: PredictionLooks, ids: Ids, *, labels: bool) -> Evaluation:
     """Runs the model on the windows of some partitions, in one pass, and writes nothing.
 
     Args:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from olmoearth_nb.maps.static import LabelView
-    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
-    from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.finetune_looks import FineTuneLooks
+    from olmoearth_nb.runners.predict_looks import PredictionLooks
 
 __all__ = ["FineTunePlots", "PredictPlots"]
 
@@ -37,7 +37,7 @@ class PredictPlots:
         runner: The runner.
     """
 
-    def __init__(self, runner: OlmoEarthRunPredictRunner) -> None:
+    def __init__(self, runner: PredictionLooks) -> None:
         self._runner = runner
 
     def plan(self, *, by: str = "partition") -> Figure:
@@ -166,7 +166,7 @@ class FineTunePlots:
         runner: The runner.
     """
 
-    def __init__(self, runner: OlmoEarthRunFineTuneRunner) -> None:
+    def __init__(self, runner: FineTuneLooks) -> None:
         self._runner = runner
 
     def annotations(self, *, label: str | None = None) -> Figure:

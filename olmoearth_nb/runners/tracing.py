@@ -24,21 +24,21 @@ from olmoearth_nb.types import StepName
 
 if TYPE_CHECKING:
     from olmoearth_nb.model.load import LoadedModel
-    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
-    from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.finetune_looks import FineTuneLooks
+    from olmoearth_nb.runners.predict_looks import PredictionLooks
 
-    Runner: TypeAlias = OlmoEarthRunPredictRunner | OlmoEarthRunFineTuneRunner
+    Runner: TypeAlias = PredictionLooks | FineTuneLooks
 
 __all__ = ["trace_labelled", "trace_prediction"]
 
 
 def trace_prediction(
-    runner: OlmoEarthRunPredictRunner,
+    runner: PredictionLooks,
     window: object,
     *,
     features: Sequence[str],
     checkpoint: str | PathLike[str] | None,
-    training: OlmoEarthRunFineTuneRunner | None,
+    training: FineTuneLooks | None,
 ) -> WindowTrace:
     """Traces a window of a prediction, see ``OlmoEarthRunPredictRunner.trace``."""
     scratch = runner.scratch
@@ -62,7 +62,7 @@ def trace_prediction(
 
 
 def trace_labelled(
-    runner: OlmoEarthRunFineTuneRunner,
+    runner: FineTuneLooks,
     window: object,
     *,
     features: Sequence[str],
