@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import multiprocessing
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +17,18 @@ from rslearn.dataset import Window
 from torch.utils.data import DataLoader
 
 from olmoearth_nb.errors import ConfigError, InferenceError
+from olmoearth_nb.model.ahead import ahead
 from olmoearth_nb.model.samples import Chunk, Sample, WindowStream
 from olmoearth_nb.model.sockets import keep_sockets_short
 from olmoearth_nb.types import WindowSpec
 
 __all__ = ["batches", "read_chunks", "window_order", "worker_context"]
 
+# Bytes of samples that are read while the model is busy with those before.
+_READ_AHEAD = 256_000_000
 
-def read_chunks(stream: WindowStream, num_workers: int | None) -> Iterator[Chunk]:
+
+def read_chunks(stream: WindowStream, num_workers: int | None) -> Generator[Chunk]:
     """Chunks of all windows, those of a window together and the windows in order, however many workers read them.
 
     Args:
@@ -40,7 +45,7 @@ def read_chunks(stream: WindowStream, num_workers: int | None) -> Iterator[Chunk
         raise ConfigError("Not a number of processes.", where="num_workers", expected="0 or more", found=str(wanted))
     workers = min(wanted, len(stream.windows), os.cpu_count() or 1)
     if workers == 0:
-        yield from stream
+        yield from ahead(iter(stream), size=_bytes, budget=_READ_AHEAD) if len(stream.windows) > 1 else stream
         return
     loader: DataLoader[Chunk] = DataLoader(
         stream, batch_size=None, num_workers=workers, collate_fn=_as_it_is, multiprocessing_context=worker_context()
@@ -66,6 +71,15 @@ def read_chunks(stream: WindowStream, num_workers: int | None) -> Iterator[Chunk
             if ready.last:
                 del waiting[current]
                 current += 1
+
+
+def _bytes(chunk: Chunk) -> int:
+    tensors: list[torch.Tensor] = []
+    for inputs, targets, _ in chunk.samples:
+        for value in (*inputs.values(), *targets.values()):
+            image = getattr(value, "image", value)
+            tensors += [image] if isinstance(image, torch.Tensor) else []
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _copy(chunk: Chunk) -> Chunk:
@@ -97,7 +111,7 @@ def batches(
     num_workers: int | None,
     failed: Callable[[int, str], None],
     chunk_of: Sequence[int] | None = None,
-) -> Iterator[list[tuple[int, Sample]]]:
+) -> Generator[list[tuple[int, Sample]]]:
     """Batches of samples with their windows' indices, over all windows; rasters of a batch have the same size.
 
     Args:
@@ -111,17 +125,18 @@ def batches(
         InferenceError: If a worker process dies.
     """
     batch: list[tuple[int, Sample]] = []
-    for chunk in read_chunks(stream, num_workers):
-        if batch and chunk_of is not None and chunk_of[batch[0][0]] != chunk_of[chunk.index]:
-            yield batch
-            batch = []
-        for sample in chunk.samples:
-            if len(batch) == size or (batch and _spatial_shape(batch[0][1]) != _spatial_shape(sample)):
+    with contextlib.closing(read_chunks(stream, num_workers)) as chunks:
+        for chunk in chunks:
+            if batch and chunk_of is not None and chunk_of[batch[0][0]] != chunk_of[chunk.index]:
                 yield batch
                 batch = []
-            batch.append((chunk.index, sample))
-        if chunk.error is not None:
-            failed(chunk.index, chunk.error)
+            for sample in chunk.samples:
+                if len(batch) == size or (batch and _spatial_shape(batch[0][1]) != _spatial_shape(sample)):
+                    yield batch
+                    batch = []
+                batch.append((chunk.index, sample))
+            if chunk.error is not None:
+                failed(chunk.index, chunk.error)
     if batch:
         yield batch
 

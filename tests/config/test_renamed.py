@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -231,3 +233,24 @@ def test_published_projects_only_miss_what_is_not_there(published: Callable[[str
     errors = [one for one in report.errors if "which is not installed" not in one.found]
     assert {one.found for one in errors} <= set(REALLY_MISSING)
     assert any("older spelling" in one.found for one in report.problems)
+
+
+def test_a_class_that_moved_is_taken_from_rslearn_unless_the_projects_package_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = "olmoearth_projects.olmoearth_pretrain.norm.OlmoEarthNormalize"
+    new = "rslearn.models.olmoearth_pretrain.norm.OlmoEarthNormalize"
+    monkeypatch.syspath_prepend(tmp_path)
+    assert modern_model({"class_path": old}).value == {"class_path": new}
+    package = tmp_path / "olmoearth_projects"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    importlib.invalidate_caches()
+    # A later version of the package, which no longer has it.
+    assert modern_model({"class_path": old}).value == {"class_path": new}
+    (package / "olmoearth_pretrain").mkdir()
+    (package / "olmoearth_pretrain" / "norm.py").touch()
+    importlib.invalidate_caches()
+    assert modern_model({"class_path": old}).value == {"class_path": old}
+    for name in [name for name in sys.modules if name.startswith("olmoearth_projects")]:
+        monkeypatch.delitem(sys.modules, name)

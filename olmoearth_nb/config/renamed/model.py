@@ -18,7 +18,7 @@ _ENCODER = "rslearn.models.olmoearth_pretrain.model.OlmoEarth"
 _NORMALIZE = "rslearn.models.olmoearth_pretrain.norm.OlmoEarthNormalize"
 _POOLING = "rslearn.models.pooling_decoder.SegmentationPoolingDecoder"
 
-# Classes that rslearn has taken over from projects; taken from there where the project's package is installed.
+# Classes that rslearn has taken over from projects; taken from there where the project's package has them.
 _MOVED = {
     "olmoearth_projects.olmoearth_pretrain.model.OlmoEarth": _ENCODER,
     "olmoearth_projects.olmoearth_pretrain.norm.OlmoEarthNormalize": _NORMALIZE,
@@ -88,7 +88,7 @@ def modern_model(value: Any) -> Modern:
     """
     draft = Draft(value)
     for keys, path in list(specs(draft.value)):
-        if path in _MOVED and importlib.util.find_spec(path.partition(".")[0]) is None:
+        if path in _MOVED and not _is_there(path.rpartition(".")[0]):
             _moved(draft, keys, path)
     for keys, path in list(specs(draft.value)):
         if isinstance(draft.at((*keys, "init_args")), Mapping):
@@ -216,3 +216,10 @@ _SPECIAL: Mapping[str, Callable[[Draft, Keys], None]] = {
     "rslearn.train.tasks.classification.ClassificationTask": _numbered_classes,
     "rslearn.train.tasks.detection.DetectionTask": _numbered_classes,
 }
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that it would be in
+        return False
