@@ -42,11 +42,12 @@ def project(folder: Path, points: int) -> Path:
     return folder
 
 
-def ours(folder: Path) -> None:
-    """Labelled windows, written."""
+def ours(folder: Path) -> float:
+    """Labelled windows, written; the import left out."""
     from olmoearth_nb import OlmoEarthRunFineTuneRunner
 
-    OlmoEarthRunFineTuneRunner(folder, fresh(folder.parent / "scratch"), progress=False).prepare_labeled_windows()
+    scratch = fresh(folder.parent / "scratch")
+    return timed(lambda: OlmoEarthRunFineTuneRunner(folder, scratch, progress=False).prepare_labeled_windows())
 
 
 def limit(folder: Path, *, points: int) -> float:

@@ -17,9 +17,9 @@ from rslearn.dataset import Window
 from torch.utils.data import DataLoader
 
 from olmoearth_nb.errors import ConfigError, InferenceError
-from olmoearth_nb.model.ahead import ahead
 from olmoearth_nb.model.samples import Chunk, Sample, WindowStream
 from olmoearth_nb.model.sockets import keep_sockets_short
+from olmoearth_nb.threads import ahead
 from olmoearth_nb.types import WindowSpec
 
 __all__ = ["batches", "read_chunks", "window_order", "worker_context"]

@@ -18,13 +18,13 @@ from upath import UPath
 
 from olmoearth_nb.border import describe, foreign_code
 from olmoearth_nb.errors import ConfigError, InferenceError, UnsupportedError
-from olmoearth_nb.model.ahead import Behind
 from olmoearth_nb.model.batches import batches, window_order
 from olmoearth_nb.model.load import LoadedModel
 from olmoearth_nb.model.quiet import quiet
 from olmoearth_nb.model.samples import Sample, WindowStream, check_layers, missing_input
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import open_dataset
+from olmoearth_nb.threads import Behind
 
 __all__ = ["WindowOutcome", "WindowState", "as_floats", "forward", "open_writer", "predict_windows", "rslearn_data"]
 

@@ -1,4 +1,4 @@
-"""Work that goes on in a thread beside the model: reading what comes next, writing what has come."""
+"""Work that goes on in threads beside other work: reading what comes next, writing what has come."""
 
 from __future__ import annotations
 
@@ -81,15 +81,17 @@ def ahead(items: Iterator[T], *, size: Callable[[T], int], budget: int) -> Itera
 
 
 class Behind(contextlib.AbstractContextManager["Behind[T]"], Generic[T]):
-    """Calls made one after the other by a thread, at most one waiting while another runs.
+    """Calls that threads make while their caller goes on; as many wait as are being made.
 
     Args:
-        done: Is given what each call returned, in the thread that uses this object.
+        done: Is given what each call returned, in the order of the calls, in the thread that uses this object.
+        workers: Threads; one makes the calls one after the other.
     """
 
-    def __init__(self, done: Callable[[T], object]) -> None:
+    def __init__(self, done: Callable[[T], object], *, workers: int = 1) -> None:
         self._done = done
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="olmoearth-nb-writer")
+        self._most = 2 * workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="olmoearth-nb-writer")
         self._calls: deque[Future[T]] = deque()
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -101,11 +103,11 @@ class Behind(contextlib.AbstractContextManager["Behind[T]"], Generic[T]):
                 self._done(call.result())
 
     def call(self, function: Callable[[], T]) -> None:
-        """Has a function called, after those before it.
+        """Has a function called.
 
         Args:
             function: What to call.
         """
-        while len(self._calls) > 1 or (self._calls and self._calls[0].done()):
+        while len(self._calls) >= self._most or (self._calls and self._calls[0].done()):
             self._done(self._calls.popleft().result())
         self._calls.append(self._pool.submit(contextvars.copy_context().run, function))
