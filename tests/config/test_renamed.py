@@ -254,3 +254,19 @@ def test_a_class_that_moved_is_taken_from_rslearn_unless_the_projects_package_ha
     assert modern_model({"class_path": old}).value == {"class_path": old}
     for name in [name for name in sys.modules if name.startswith("olmoearth_projects")]:
         monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "olmoearth_projects.train.segmentation_pooling_decoder.SegmentationPoolingDecoder",
+        "rslp.nandi.train.SegmentationPoolingDecoder",
+    ],
+)
+def test_a_decoder_that_moved_keeps_the_input_it_takes_its_size_from(path: str) -> None:
+    new = "rslearn.models.pooling_decoder.SegmentationPoolingDecoder"
+    sizes = {"in_channels": 8, "out_channels": 2}
+    moved = modern_model({"class_path": path, "init_args": sizes})
+    assert moved.value == {"class_path": new, "init_args": {**sizes, "image_key": "sentinel2_l2a"}}
+    said = {**sizes, "image_key": "landsat"}
+    assert modern_model({"class_path": path, "init_args": said}).value == {"class_path": new, "init_args": said}

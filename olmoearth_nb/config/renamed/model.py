@@ -17,6 +17,8 @@ _DATA = "rslearn.train.data_module.RslearnDataModule"
 _ENCODER = "rslearn.models.olmoearth_pretrain.model.OlmoEarth"
 _NORMALIZE = "rslearn.models.olmoearth_pretrain.norm.OlmoEarthNormalize"
 _POOLING = "rslearn.models.pooling_decoder.SegmentationPoolingDecoder"
+# The input that projects' own class took its size from; rslearn's takes "image".
+_POOLING_KEY = "sentinel2_l2a"
 
 # Classes that rslearn has taken over from projects; taken from there where the project's package has them.
 _MOVED = {
@@ -122,6 +124,11 @@ def _moved(draft: Draft, keys: Keys, path: str) -> None:
     place = (*keys, "class_path")
     draft.put(place, "class_path", _MOVED[path])
     draft.changed(place, {"class_path": path}, {"class_path": _MOVED[path]}, "The class is part of rslearn now.")
+    arguments = (*keys, "init_args")
+    if _MOVED[path] == _POOLING and "image_key" not in draft.mapping(arguments):
+        if not draft.mapping(arguments):
+            draft.add(arguments, {})
+        draft.add((*arguments, "image_key"), _POOLING_KEY)
 
 
 def _rename(draft: Draft, place: Keys, new: str, translate: Callable[[Any], Any], why: str) -> None:
