@@ -20,6 +20,7 @@ from olmoearth_nb.config.crosscheck import (
 from olmoearth_nb.config.datafiles import check_annotations, check_checkpoint, check_request
 from olmoearth_nb.config.dataset_json import BUILD_STEPS, DATASET_STEPS, DatasetFile, check_sources, read_dataset
 from olmoearth_nb.config.model_yaml import MODEL_STEPS, ModelFile, check_classes, read_model
+from olmoearth_nb.config.overlaps import check_overlaps
 from olmoearth_nb.config.report import ALL_STEPS, Problem
 from olmoearth_nb.config.requirements import check_requirements
 from olmoearth_nb.config.roles import role_for
@@ -191,6 +192,8 @@ class _Checks:
         if self._layers is not None:
             results = self.run.inference_results_config if self.run else None
             self.problems += check_output_layer(results, self._layers, model)
+        if self.run is not None:
+            self.problems += check_overlaps(self.run, (self._layers or {}).get("output"), model)
         if model is None:
             return
         self.problems += model.problems

@@ -6,7 +6,7 @@ Paths are given as UPath, which is a Path: rslearn's readers and writers of rast
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -18,8 +18,17 @@ from olmoearth_nb.errors import PostprocessError
 from olmoearth_nb.files import atomic_path
 from olmoearth_nb.geojson import PredictionRequestFeature, PredictionResultCollection, PredictionResultFeature
 from olmoearth_nb.postprocess.mask import Mask
+from olmoearth_nb.types import TimeRange
 
-__all__ = ["Merging", "merged_features", "merged_rasters", "process_raster", "processed_features"]
+__all__ = [
+    "Merging",
+    "merged_features",
+    "merged_rasters",
+    "merged_windows",
+    "process_raster",
+    "processed_features",
+    "takes_windows",
+]
 
 Merging: TypeAlias = Literal["process_partition", "process_dataset"]
 """The method of the two stages that make one result of several."""
@@ -75,6 +84,45 @@ def merged_rasters(
         for path in files:
             mask.apply(path)
     return files
+
+
+def takes_windows(merge: Any) -> bool:
+    """Whether a postprocessor makes the result of the request of the windows' GeoTIFFs instead of the partitions'.
+
+    Args:
+        merge: The postprocessor of the dataset stage.
+    """
+    return bool(getattr(merge, "from_windows", False))
+
+
+def merged_windows(
+    merge: Any,
+    method: Merging,
+    windows: Mapping[Path, TimeRange | None],
+    folder: Path,
+    *,
+    mask: Mask | None = None,
+    where: str,
+) -> list[Path]:
+    """Merges the GeoTIFFs of windows; a postprocessor with ``set_times()`` is told when each of them is.
+
+    Args:
+        merge: The postprocessor.
+        method: Which stage it is.
+        windows: The GeoTIFFs, those that win first, and the time ranges of their windows.
+        folder: Where to; it exists.
+        mask: Valid area of the result, or None.
+        where: Which partition or scratch, for errors.
+
+    Returns:
+        The files written.
+
+    Raises:
+        PostprocessError: If it fails, or names files that it did not write there.
+    """
+    if hasattr(merge, "set_times"):
+        merge.set_times({str(path): times for path, times in windows.items()})
+    return merged_rasters(merge, method, list(windows), folder, mask=mask, where=where)
 
 
 def processed_features(

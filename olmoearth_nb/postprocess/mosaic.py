@@ -7,7 +7,7 @@ the centres of the grid's pixels (nearest neighbour).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,10 @@ from olmoearth_nb.postprocess.geotiffs import NUDGE, OpenRasters, Pixels, Valid,
 from olmoearth_nb.postprocess.grids import Cell, Grid, Source
 from olmoearth_nb.types import PixelBounds
 
-__all__ = ["Mosaic"]
+__all__ = ["Mosaic", "Part"]
+
+Part: TypeAlias = tuple[int, tuple[slice, slice], Pixels, Valid]
+"""What an input has in a block: its index in the grid, rows and columns of the block, pixels and which are data."""
 
 # No more source pixels than this are read at once, however fine an input is.
 _MAX_READ = 4096 * 4096
@@ -71,7 +74,7 @@ class Mosaic:
         x0, y0, x1, y1 = block
         return len(self._grid.sources[0].descriptions), y1 - y0, x1 - x0
 
-    def parts(self, block: PixelBounds) -> Iterator[tuple[int, tuple[slice, slice], Pixels, Valid]]:
+    def parts(self, block: PixelBounds) -> Iterator[Part]:
         """What each input has in a block, in order; read when it is asked for.
 
         Args:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from olmoearth_nb.config import Project
-from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.progress import ProgressBar
 from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.engines import Engine
@@ -179,8 +178,6 @@ def _process_partition(job: _PostprocessJob) -> PartitionOutcome:
 def _stage(job: _PostprocessJob) -> PartitionStage:
     if job.session not in _stages:
         scratch = job.scratch
-        path = scratch.mask_path
-        mask = None if path is None else Mask.open(path, valid_values=scratch.mask_valid_values)
         _stages.clear()
-        _stages[job.session] = PartitionStage(scratch, Components(scratch.project), mask)
+        _stages[job.session] = PartitionStage(scratch, Components(scratch.project), scratch.mask())
     return _stages[job.session]

@@ -18,6 +18,7 @@ from olmoearth_nb.geojson import (
     write_collection,
 )
 from olmoearth_nb.planning import Plan
+from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.runners.base import Ids, file_hash, install_file, model_hash, pick_ids, refuse_foreign, remedy, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
 from olmoearth_nb.store.index import read_index, write_index
@@ -79,6 +80,14 @@ class PredictionScratch:
         if self.mask_path is None:
             return None
         return [file_hash(self.mask_path, what="mask"), list(self.mask_valid_values)]
+
+    def mask(self) -> Mask | None:
+        """The mask, or None if there is none.
+
+        Raises:
+            InputFileError: If it can't be read.
+        """
+        return None if self.mask_path is None else Mask.open(self.mask_path, valid_values=self.mask_valid_values)
 
     def inputs(self, step: StepName) -> dict[str, Any]:
         """Fingerprints of what a step is made from, by name.

@@ -23,7 +23,14 @@ from olmoearth_nb.geojson import (
     read_result,
     write_collection,
 )
-from olmoearth_nb.postprocess.calls import merged_features, merged_rasters, process_raster, processed_features
+from olmoearth_nb.postprocess.calls import (
+    merged_features,
+    merged_rasters,
+    merged_windows,
+    process_raster,
+    processed_features,
+    takes_windows,
+)
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.postprocess.raster import NoopRaster
 from olmoearth_nb.runners.base import remedy, remove
@@ -31,7 +38,7 @@ from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.store.outputs import output_raster, output_vector, read_output_features
 from olmoearth_nb.store.workspace import make_folder
-from olmoearth_nb.types import WindowSpec
+from olmoearth_nb.types import TimeRange, WindowSpec
 
 __all__ = [
     "CombineOutcome",
@@ -139,13 +146,21 @@ class PartitionStage:
         Args:
             partition_id: The partition.
         """
-        marker = _marker(self.scratch, partition_id)
         with self._remedy():
-            inputs = self._inputs(self.predicted(self.scratch.windows_of(partition_id)))
-            if is_processed(self.scratch, partition_id) and _noted(marker).get("inputs") == inputs:
+            if self.is_current(partition_id):
                 return False
-            remove(marker)
+            remove(_marker(self.scratch, partition_id))
         return True
+
+    def is_current(self, partition_id: str) -> bool:
+        """Whether a partition has been postprocessed, and nothing has changed since.
+
+        Args:
+            partition_id: The partition.
+        """
+        inputs = self._inputs(self.predicted(self.scratch.windows_of(partition_id)))
+        noted = _noted(_marker(self.scratch, partition_id))
+        return is_processed(self.scratch, partition_id) and noted.get("inputs") == inputs
 
     def merge(self, partition_id: str) -> None:
         """Merges a partition, whose windows have been processed if they are rasters.
@@ -252,11 +267,38 @@ class PartitionStage:
                         shutil.copyfile(path, beside)
                 self.process_window_raster(process, spec, path)
 
+    def processed_rasters(self, specs: Iterable[WindowSpec]) -> dict[Path, TimeRange | None]:
+        """The GeoTIFFs of windows as they go into the stages that merge, in order, with their time ranges.
+
+        Args:
+            specs: Windows with a prediction, whose rasters have been processed.
+        """
+        return {output_raster(self.dataset, (spec.group, spec.name)): spec.time_range for spec in specs}
+
     def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> None:
-        paths = [output_raster(self.dataset, (spec.group, spec.name)) for spec in specs]
+        windows = self.processed_rasters(specs)
         merge = self.components.partition_postprocessor()
         with _fresh_folder(self.scratch.workspace.partition_rasters(partition_id)) as folder:
-            merged_rasters(merge, "process_partition", paths, folder, mask=self.mask, where=partition_id)
+            merged_windows(merge, "process_partition", windows, folder, mask=self.mask, where=partition_id)
+
+    def current_windows(self, partition_ids: Iterable[str]) -> list[WindowSpec]:
+        """All windows with a prediction of some partitions, each once.
+
+        Args:
+            partition_ids: The partitions.
+
+        Raises:
+            MissingStepError: If windows have been predicted since a partition was postprocessed.
+        """
+        partition_ids = list(partition_ids)
+        changed = [pid for pid in partition_ids if not self.is_current(pid)]
+        if changed:
+            raise MissingStepError(
+                f"Some partitions have changed since they were postprocessed: {', '.join(changed[:5])}.",
+                where=str(self.scratch.workspace.root),
+                fix="Call runner.postprocess() first.",
+            )
+        return self.predicted(self.scratch.specs(partition_ids).values())
 
     # ---- vector ----------------------------------------------------------------------------------------------
 
@@ -325,10 +367,12 @@ def combine(scratch: PredictionScratch, components: Components, partition_ids: l
     """
     ready, unready = processed_partitions(scratch, partition_ids)
     merge = components.dataset_postprocessor()
-    inputs = [path for pid in ready for path in results_of(scratch, pid, components)]
-    files = (
-        _combine_rasters(scratch, merge, inputs) if components.is_raster else _combine_vector(scratch, merge, inputs)
-    )
+    if components.is_raster and takes_windows(merge):
+        files = _combine_windows(scratch, components, merge, ready)
+    else:
+        inputs = [path for pid in ready for path in results_of(scratch, pid, components)]
+        make = _combine_rasters if components.is_raster else _combine_vector
+        files = make(scratch, merge, inputs)
     notes = [f"{pid} has no prediction and is not in the result." for pid in unready]
     if not files:
         notes.append(
@@ -364,6 +408,18 @@ def _combine_rasters(scratch: PredictionScratch, merge: Any, inputs: list[Path])
     root = scratch.workspace.root
     with _fresh_folder(scratch.workspace.rasters) as folder:
         names = [path.name for path in merged_rasters(merge, "process_dataset", inputs, folder, where=str(root))]
+    return [scratch.workspace.rasters / name for name in names]
+
+
+def _combine_windows(
+    scratch: PredictionScratch, components: Components, merge: Any, partition_ids: list[str]
+) -> list[Path]:
+    mask, root = scratch.mask(), scratch.workspace.root
+    stage = PartitionStage(scratch, components, mask)
+    windows = stage.processed_rasters(stage.current_windows(partition_ids))
+    with _fresh_folder(scratch.workspace.rasters) as folder:
+        made = merged_windows(merge, "process_dataset", windows, folder, mask=mask, where=str(root))
+        names = [path.name for path in made]
     return [scratch.workspace.rasters / name for name in names]
 
 

@@ -6,7 +6,7 @@ The stages run through the functions that the real run calls (:mod:`olmoearth_nb
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +39,7 @@ from olmoearth_nb.geojson import (
 )
 from olmoearth_nb.geometry import wgs84_outlines
 from olmoearth_nb.legend import Legend
-from olmoearth_nb.postprocess.calls import merged_features, merged_rasters
+from olmoearth_nb.postprocess.calls import Merging, merged_features, merged_windows, takes_windows
 from olmoearth_nb.postprocess.changes import Changes
 from olmoearth_nb.postprocess.changes_raster import raster_changes
 from olmoearth_nb.postprocess.changes_vector import feature_changes
@@ -50,7 +50,7 @@ from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.stages import PartitionStage, processed_partitions, results_of
 from olmoearth_nb.store.outputs import read_output_features
-from olmoearth_nb.types import StepName, WindowSpec
+from olmoearth_nb.types import StepName, TimeRange, WindowSpec
 
 __all__ = ["PostprocessingBench"]
 
@@ -68,12 +68,14 @@ class _Part:
         name: Its window or partition.
         outline: Where it lies, in degrees.
         file: Its GeoTIFF, if results are rasters.
+        times: Its time range, if it is a window that has one.
         features: Its features, if they are vectors.
     """
 
     name: str
     outline: BaseGeometry
     file: Path | None = None
+    times: TimeRange | None = None
     features: PredictionResultCollection | None = None
 
     @property
@@ -210,7 +212,7 @@ class PostprocessingBench:
         root = Path(folder.name)
         (root / "inputs").mkdir()
         (root / "result").mkdir()
-        parts, left_out = _within_limits(self._parts(choice, root / "inputs"), choice.stage)
+        parts, left_out = _within_limits(self._parts(choice, component, root / "inputs"), choice.stage)
         if not parts:
             raise self._nothing(choice)
         make = self._rasters if self._components.is_raster else self._features
@@ -241,16 +243,17 @@ class PostprocessingBench:
         self, choice: StageChoice, component: Any, parts: Sequence[_Part], root: Path
     ) -> tuple[dict[Path, str], list[Path], Changes]:
         files = {part.file: part.name for part in parts if part.file is not None}
-        before, where = list(files), choice.partition or str(self._scratch.workspace.root)
-        mask = self._mask if choice.stage == "partition" else None
+        where = choice.partition or str(self._scratch.workspace.root)
+        # Of partitions, what lies outside of the mask is gone already.
+        mask = self._mask if choice.stage == "partition" or takes_windows(component) else None
         result = root / "result"
         if choice.stage == "window":
             after = [result / "window.tif"]
             self._stage.process_window_raster(component, self._spec(choice), after[0])
-        elif choice.stage == "partition":
-            after = merged_rasters(component, "process_partition", before, result, mask=mask, where=where)
         else:
-            after = merged_rasters(component, "process_dataset", before, result, where=where)
+            method: Merging = "process_partition" if choice.stage == "partition" else "process_dataset"
+            windows = {part.file: part.times for part in parts if part.file is not None}
+            after = merged_windows(component, method, windows, result, mask=mask, where=where)
         return files, after, raster_changes(files, after, root, mask=mask)
 
     def _features(
@@ -278,16 +281,19 @@ class PostprocessingBench:
 
     # ---- what goes into a stage ------------------------------------------------------------------------------
 
-    def _parts(self, choice: StageChoice, folder: Path) -> Iterator[_Part]:
+    def _parts(self, choice: StageChoice, component: Any, folder: Path) -> Iterator[_Part]:
         if choice.stage == "dataset":
-            yield from self._partition_results(choice.partition)
+            outlines = self._partitions_around(choice.partition)
+            from_windows = self._components.is_raster and takes_windows(component)
+            yield from self._window_results(outlines) if from_windows else self._partition_results(outlines)
             return
         specs = [self._spec(choice)] if choice.stage == "window" else self._scratch.windows_of(choice.partition)
         process = None if choice.stage == "window" else self._components.window_postprocessor()
         for spec in self._stage.predicted(specs):
             outline = wgs84_outlines(spec.projection, np.array([spec.bounds]))[0]
             if self._components.is_raster:
-                yield _Part(name=spec.name, outline=outline, file=self._window_raster(process, spec, folder))
+                file = self._window_raster(process, spec, folder)
+                yield _Part(name=spec.name, outline=outline, file=file, times=spec.time_range)
             else:
                 features = self._window_features(process, choice.partition, spec)
                 yield _Part(name=spec.name, outline=outline, features=features)
@@ -313,19 +319,29 @@ class PostprocessingBench:
             return read_output_features(self._scratch.dataset, (spec.group, spec.name))
         return self._stage.window_features(process, partition_id, spec)
 
-    def _partition_results(self, chosen: str) -> Iterator[_Part]:
-        """Results of all partitions, or of one and those that it touches."""
+    def _partitions_around(self, chosen: str) -> dict[str, BaseGeometry]:
+        """Outlines of all partitions that have a result, or of one and those that it touches."""
         ready, _ = processed_partitions(self._scratch, self._scratch.partition_ids())
         outlines = {pid: self._partition_outline(pid) for pid in ready}
-        if chosen:
-            around = outlines.get(chosen)
-            ready = [pid for pid in ready if around is not None and outlines[pid].intersects(around)]
-        for pid in ready:
+        if not chosen:
+            return outlines
+        around = outlines.get(chosen)
+        return {pid: outline for pid, outline in outlines.items() if around is not None and outline.intersects(around)}
+
+    def _window_results(self, partition_ids: Iterable[str]) -> Iterator[_Part]:
+        specs = self._stage.current_windows(partition_ids)
+        files = self._stage.processed_rasters(specs)
+        for spec, (file, times) in zip(specs, files.items(), strict=True):
+            outline = wgs84_outlines(spec.projection, np.array([spec.bounds]))[0]
+            yield _Part(name=spec.name, outline=outline, file=file, times=times)
+
+    def _partition_results(self, outlines: Mapping[str, BaseGeometry]) -> Iterator[_Part]:
+        for pid, outline in outlines.items():
             for path in results_of(self._scratch, pid, self._components):
                 is_raster = self._components.is_raster
                 yield _Part(
                     name=pid,
-                    outline=outlines[pid],
+                    outline=outline,
                     file=path if is_raster else None,
                     features=None if is_raster else read_result(path),
                 )

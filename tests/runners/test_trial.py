@@ -271,7 +271,12 @@ def test_what_can_be_chosen(rasters: OlmoEarthRunPredictRunner) -> None:
     assert [name.rpartition(".")[2] for name in bench.components("window")] == ["NoopRaster"]
     assert [name.rpartition(".")[2] for name in bench.components("dataset")] == ["CombineGeotiff", "NoopRaster"]
     names = {one.name: one.kind for one in bench.inputs("CombineGeotiff")}
-    assert names == {"max_pixels_per_dimension": "whole", "nodata_value": "number", "value_transform": "yaml"}
+    assert names == {
+        "max_pixels_per_dimension": "whole",
+        "nodata_value": "number",
+        "value_transform": "yaml",
+        "overlap": "choice",
+    }
     text = bench.settings(StageChoice(stage="dataset", component="CombineGeotiff", arguments={"nodata_value": 7}))
     assert yaml.safe_load(text) == {
         "postprocessing_strategies": {
