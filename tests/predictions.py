@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,19 @@ def _windows(runner: OlmoEarthRunPredictRunner) -> list[Window]:
     return [as_window(runner.scratch.dataset, spec) for spec in specs]
 
 
-def predicted_rasters(project: Path, *, mask: Path | None = None) -> OlmoEarthRunPredictRunner:
-    """A raster project with the truth as its prediction."""
+def predicted_rasters(
+    project: Path,
+    *,
+    mask: Path | None = None,
+    predict: Callable[[Window], npt.NDArray[Any]] = lambda window: truth_of(window.bounds),
+) -> OlmoEarthRunPredictRunner:
+    """A raster project with the truth as its prediction, or something else of shape (C, H, W)."""
     runner = _runner(project, mask)
+    bands = runner.scratch.dataset.layers["output"].band_sets[0].bands
     for window in _windows(runner):
         with window.data.open_layer_writer("output") as writer:
-            pixels = RasterArray(chw_array=truth_of(window.bounds))
-            writer.write_raster(["output"], GeotiffRasterFormat(), window.projection, window.bounds, pixels)
+            pixels = RasterArray(chw_array=predict(window))
+            writer.write_raster(bands, GeotiffRasterFormat(), window.projection, window.bounds, pixels)
         window.mark_layer_completed("output")
     return runner
 

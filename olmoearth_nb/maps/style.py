@@ -144,6 +144,8 @@ def coloring_of(
 ) -> Coloring:
     """How to colour values: as the legend says; without one, whole numbers as classes and others as a range.
 
+    Probabilities of classes are a range too, though the legend speaks of classes.
+
     Args:
         values: Pixels (NaN for nodata) or cells of a column (None for no value).
         legend: What the project says of them, if anything.
@@ -151,10 +153,11 @@ def coloring_of(
     if isinstance(legend, RangeLegend):
         return legend
     unique, counts = _counted(values)
-    if legend is None and not _are_classes(unique):
+    if not _are_classes(unique) and (legend is None or _are_of_none(unique, legend)):
         numbers = np.asarray(values, dtype=np.float64)
         low, high = np.nanpercentile(numbers, (2, 98)).tolist() if np.isfinite(numbers).any() else (0.0, 1.0)
-        return RangeLegend("value", None, low, high if high > low else low + 1)
+        name = "value" if legend is None else legend.property_name
+        return RangeLegend(name, None, low, high if high > low else low + 1)
     legend = legend or ClassLegend("value", None, ())
     found: dict[ClassValue, int] = {}
     for value, count in zip(unique, counts, strict=True):
@@ -226,6 +229,12 @@ def _counted(values: npt.NDArray[np.generic] | Sequence[object]) -> tuple[list[o
         if category_name(value) != "none":
             found[value] = found.get(value, 0) + 1
     return list(found), list(found.values())
+
+
+def _are_of_none(unique: Sequence[object], legend: ClassLegend) -> bool:
+    """Whether there are fractions, none of which a legend knows as a class."""
+    fractions = [value for value in unique if isinstance(value, float) and not value.is_integer()]
+    return bool(fractions) and not any(legend.entry_of(value) for value in fractions[:_MOST_CLASSES])
 
 
 def _are_classes(unique: Sequence[object]) -> bool:

@@ -56,6 +56,13 @@ def test_classes_have_the_colours_names_and_order_of_the_legend() -> None:
     assert coloring.colors[7] not in {(0, 99, 0), (0, 0, 250)}
 
 
+def test_probabilities_are_a_range_whatever_the_legend_has_classes_for() -> None:
+    coloring = coloring_of(np.array([[0.0, 0.25, np.nan], [0.5, 1.0, 0.75]]), LEGEND)
+    assert isinstance(coloring, RangeLegend)
+    assert coloring.property_name == "cover"
+    assert 0 <= coloring.min_value < coloring.max_value <= 1
+
+
 def test_values_of_features_may_be_numbers_or_texts() -> None:
     cells = [1, "1", 2.0, None, "cloud"]
     coloring = coloring_of(cells, LEGEND)
