@@ -17,6 +17,7 @@ from olmoearth_nb import __version__
 from olmoearth_nb.cli.arguments import Command, output_arguments, project_arguments, request_arguments
 from olmoearth_nb.cli.bundle import add_bundle
 from olmoearth_nb.cli.convert import add_convert
+from olmoearth_nb.cli.export import add_export
 from olmoearth_nb.cli.guide import add_guide
 from olmoearth_nb.cli.label_report import add_label_report
 from olmoearth_nb.cli.labels import add_annotations
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add_annotations(command)
     add_label_report(command)
     add_steps(command)
+    add_export(command)
     add_migrate(command)
     add_bundle(command)
     add_guide(commands)

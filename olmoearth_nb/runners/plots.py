@@ -141,7 +141,7 @@ class PredictPlots:
         from olmoearth_nb.maps.static import plot_prediction
 
         workspace = self._runner.workspace
-        files = sorted(workspace.rasters.glob("*.tif")) or [path for path in [workspace.result] if path.exists()]
+        files = workspace.combined
         if not files:
             raise MissingStepError(
                 "There is no combined result yet.", where=str(workspace.root), fix="Call runner.combine() first."

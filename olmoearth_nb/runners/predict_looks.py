@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +12,7 @@ import geopandas as gpd
 
 from olmoearth_nb.config import PartitionStrategies, Project
 from olmoearth_nb.errors import (
+    MissingStepError,
     OlmoEarthError,
     StaleScratchError,
     UsageError,
@@ -39,6 +41,7 @@ from olmoearth_nb.runners.plots import PredictPlots
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.summaries import (
     STALE,
+    PredictionResult,
     Status,
     progress_state,
 )
@@ -330,6 +333,28 @@ class PredictionLooks:
                 StepName.COMBINE: "done" if workspace.result.exists() or workspace.rasters.is_dir() else "missing",
             },
             notes=scratch.notes(),
+        )
+
+    def result(self) -> PredictionResult:
+        """The combined result that lies in this scratch, as ``combine()`` gave it: to plot, or to export.
+
+        Raises:
+            MissingStepError: If there is none.
+            StaleScratchError: If the scratch was made for another request or partitioning.
+        """
+        start, pids, files = time.monotonic(), self.scratch.partition_ids(), self.workspace.combined
+        if not files:
+            raise MissingStepError(
+                "There is no combined result yet.", where=str(self.workspace.root), fix="Call runner.combine() first."
+            )
+        return PredictionResult(
+            step=StepName.COMBINE,
+            counts={"partitions": len(pids), "files": len(files)},
+            seconds=time.monotonic() - start,
+            files=files,
+            notes=self.scratch.notes(),
+            data_type=self.components.data_type,
+            legend=self.project.legend,
         )
 
     def model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from olmoearth_nb.errors import UsageError
 from olmoearth_nb.files import shown_path
 from olmoearth_nb.legend import Legend
+from olmoearth_nb.postprocess.export import Export, export_features
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import StepName
 
@@ -157,6 +160,29 @@ class PredictionResult(StepSummary):
         from olmoearth_nb.maps.static import plot_prediction
 
         return plot_prediction(self.files, self.legend, field=field)
+
+    def export(self, path: str | PathLike[str], *, overwrite: bool = False) -> Export:
+        """Writes vector results in another format, with the labels and colours of the legend.
+
+        Args:
+            path: The file: ``.parquet`` (GeoParquet), ``.fgb`` (FlatGeobuf), ``.gpkg`` (GeoPackage), ``.pmtiles``
+                (vector tiles for maps on the web) or ``.geojson``.
+            overwrite: Replace a file that is there.
+
+        Raises:
+            UsageError: If results are rasters, the suffix is not known, or the file is there.
+            MissingDependencyError: If the format can't be written here.
+            StorageError: If the file can't be written.
+        """
+        if self.data_type != "VECTOR":
+            raise UsageError(
+                "The results are rasters, and features are exported.",
+                where=", ".join(str(path) for path in self.files[:3]),
+                fix="Take the files as they are: Cloud Optimized GeoTIFFs.",
+            )
+        if not self.files:
+            raise UsageError("There is no combined result to export.", fix="See the notes of this result.")
+        return export_features(self.files[0], path, legend=self.legend, overwrite=overwrite)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -107,6 +107,12 @@ class PredictionWorkspace:
         """Folder of the combined raster result."""
         return self.results / "results_raster"
 
+    @property
+    def combined(self) -> tuple[Path, ...]:
+        """The files of the combined result that are there."""
+        vector = (self.result,) if self.result.exists() else ()
+        return tuple(sorted(self.rasters.glob("*.tif"))) or vector
+
     def window(self, group: str, name: str) -> Path:
         """Folder of a window."""
         return self.dataset / "windows" / group / name
