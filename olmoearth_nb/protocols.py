@@ -115,8 +115,8 @@ class RasterPostprocessor(Protocol):
     """Postprocesses raster results; only the stages it is named for need to be there.
 
     What it has besides is used: ``set_legend(legend)``, ``set_mask(mask)`` (else outputs are masked afterwards),
-    ``set_times(times)`` with the time ranges of windows by path, and ``from_windows``, true if ``process_dataset`` takes
-    the GeoTIFFs of windows instead of those of partitions.
+    ``set_times(times)`` with the time ranges of windows by path, and ``from_windows``, true if ``process_dataset``
+    takes the GeoTIFFs of windows instead of those of partitions.
     """
 
     def process_window(self, window_request: PredictionRequestFeature, window_result_path: Path, /) -> None:

@@ -92,9 +92,10 @@ class CombineGeotiff:
         value_transform: Applied to data: a :class:`LinearValueTransform` or a mapping with ``scale``,
             ``offset`` and ``output_dtype``.
         overlap: Where inputs overlap: ``first``, the first one wins; ``mean``, probabilities or measurements are
-            blended; ``classes``, probabilities are blended, and the output has the class of the greatest one. The
-            order of inputs does not matter then. Those of one time range are blended; of several, the latest wins.
-            For the dataset, windows are blended instead of partitions, across the edges of those.
+            blended; ``classes``, probabilities are blended, and the output has the class of the greatest one (no data
+            where that has the number of ``nodata_value`` and is not in the legend). The order of inputs does not
+            matter then. Those of one time range are blended; of several, the latest wins. For the dataset, windows are
+            blended instead of partitions, across the edges of those.
 
     Raises:
         ConfigError: If an argument can't be used.
@@ -296,12 +297,20 @@ class CombineGeotiff:
             for block in cell.blocks():
                 bx0, by0, bx1, by1 = block
                 data, valid = read(block, dtype)
+                if self.overlap == "classes" and self._nodata_is_no_class:
+                    valid &= data != self.nodata_value
                 if self._mask is not None and valid.any():
                     shape = (by1 - by0, bx1 - bx0)
                     valid &= self._mask.valid_pixels(grid.block_transform(bx0, by0), first.crs, shape, rasters=rasters)
                 window = Window(bx0 - x0, by0 - y0, bx1 - bx0, by1 - by0)
                 output.write(self._values(data, valid), window=window)
                 output.write_mask(valid.any(axis=0), window=window)
+
+    @property
+    def _nodata_is_no_class(self) -> bool:
+        """Whether a model's class of this number means nothing, as class 0 where training had 0 for no label."""
+        classes = self._legend.classes_of_band(1) if self._legend is not None else None
+        return classes is not None and classes.entry_of(self.nodata_value) is None
 
     def _reader(self, grid: Grid, cell: Cell, rasters: OpenRasters) -> Callable[..., tuple[Pixels, Valid]]:
         if self.overlap == "first":

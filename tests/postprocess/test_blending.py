@@ -168,6 +168,18 @@ def test_classes_have_the_legends_colours(tif, tmp_path):
     assert not CombineGeotiff().from_windows
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_class_that_means_nothing_is_no_data(tif, tmp_path, known):
+    paths, arrays = windows_of(tif, tmp_path, [(0, 0)], 8)
+    entries = tuple(ClassEntry(n, f"class {n}", (n, 2 * n, 200)) for n in range(0 if known else 1, 3))
+    combine = CombineGeotiff(overlap="classes", nodata_value=0)
+    combine.set_legend(Legend("RASTER", classes=(ClassLegend("kind", 1, entries),)))
+    (path,) = combine.process_dataset(paths, tmp_path / "out")
+    classes, valid = read(path)
+    assert np.array_equal(classes[0], arrays[0].argmax(axis=0))
+    assert np.array_equal(valid, np.ones_like(valid) if known else classes[0] != 0)
+
+
 def test_probabilities_have_averaged_overviews(tif, tmp_path):
     paths, _ = windows_of(tif, tmp_path, [(0, 0), (500, 0)], 600, bands=2)
     combine = CombineGeotiff(overlap="mean", nodata_value=-1)
