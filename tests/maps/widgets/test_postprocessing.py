@@ -88,10 +88,22 @@ def test_another_argument_runs_the_stage_again(view: PostprocessingView) -> None
     assert view.message.value == ""
 
 
+def test_classes_that_are_to_be_blended_are_told_beside_the_inputs(view: PostprocessingView) -> None:
+    view.controls.arguments.widgets["overlap"].value = "mean"
+    assert "Only probabilities and measurements can be blended" in view.message.value
+    view.controls.arguments.widgets["overlap"].value = "first"
+    assert view.message.value == ""
+
+
 def test_inputs_are_made_of_the_signature_and_go_both_ways(view: PostprocessingView) -> None:
     inputs = view.controls.arguments.widgets
     kinds = {name: type(widget).__name__ for name, widget in inputs.items()}
-    assert kinds == {"max_pixels_per_dimension": "IntText", "nodata_value": "FloatText", "value_transform": "Text"}
+    assert kinds == {
+        "max_pixels_per_dimension": "IntText",
+        "nodata_value": "FloatText",
+        "value_transform": "Text",
+        "overlap": "Dropdown",
+    }
     assert inputs["nodata_value"].value == 255
     inputs["value_transform"].value = "{scale: 10.0, output_dtype: uint8}"
     assert view.arguments == TIMES_TEN
