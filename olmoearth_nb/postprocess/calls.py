@@ -24,7 +24,6 @@ __all__ = [
     "Merging",
     "merged_features",
     "merged_rasters",
-    "merged_windows",
     "process_raster",
     "processed_features",
     "takes_windows",
@@ -56,14 +55,20 @@ def process_raster(process: Any, request: PredictionRequestFeature, source: Path
 
 
 def merged_rasters(
-    merge: Any, method: Merging, paths: Sequence[Path], folder: Path, *, mask: Mask | None = None, where: str
+    merge: Any,
+    method: Merging,
+    rasters: Mapping[Path, TimeRange | None],
+    folder: Path,
+    *,
+    mask: Mask | None = None,
+    where: str,
 ) -> list[Path]:
-    """Merges GeoTIFFs.
+    """Merges GeoTIFFs; a postprocessor with ``set_times()`` is told when each of them is.
 
     Args:
         merge: The postprocessor.
         method: Which stage it is.
-        paths: The GeoTIFFs, those that win first.
+        rasters: The GeoTIFFs, those that win first, and the time ranges of their windows; None for a partition.
         folder: Where to; it exists.
         mask: Valid area of the result, or None.
         where: Which partition or scratch, for errors.
@@ -78,7 +83,9 @@ def merged_rasters(
     if masks_itself:
         merge.set_mask(mask)
     with foreign_code(PostprocessError, f"{_name(merge)}.{method} failed", where=where):
-        written = getattr(merge, method)([UPath(path) for path in paths], UPath(folder))
+        if hasattr(merge, "set_times"):
+            merge.set_times({str(path): times for path, times in rasters.items()})
+        written = getattr(merge, method)([UPath(path) for path in rasters], UPath(folder))
     files = _checked_files(written, merge, folder)
     if mask is not None and not masks_itself:
         for path in files:
@@ -93,36 +100,6 @@ def takes_windows(merge: Any) -> bool:
         merge: The postprocessor of the dataset stage.
     """
     return bool(getattr(merge, "from_windows", False))
-
-
-def merged_windows(
-    merge: Any,
-    method: Merging,
-    windows: Mapping[Path, TimeRange | None],
-    folder: Path,
-    *,
-    mask: Mask | None = None,
-    where: str,
-) -> list[Path]:
-    """Merges the GeoTIFFs of windows; a postprocessor with ``set_times()`` is told when each of them is.
-
-    Args:
-        merge: The postprocessor.
-        method: Which stage it is.
-        windows: The GeoTIFFs, those that win first, and the time ranges of their windows.
-        folder: Where to; it exists.
-        mask: Valid area of the result, or None.
-        where: Which partition or scratch, for errors.
-
-    Returns:
-        The files written.
-
-    Raises:
-        PostprocessError: If it fails, or names files that it did not write there.
-    """
-    if hasattr(merge, "set_times"):
-        merge.set_times({str(path): times for path, times in windows.items()})
-    return merged_rasters(merge, method, list(windows), folder, mask=mask, where=where)
 
 
 def processed_features(

@@ -141,18 +141,7 @@ class CombineGeotiff:
                 expected=f"a value that value_transform.output_dtype {dtype} has",
                 found=nodata_value,
             )
-        check_argument(
-            overlap in get_args(Overlap),
-            "CombineGeotiff.overlap",
-            expected=f"one of {', '.join(get_args(Overlap))}",
-            found=overlap,
-        )
-        check_argument(
-            overlap != "classes" or value_transform is None,
-            "CombineGeotiff.value_transform",
-            expected="none where overlap is classes: a class is no measurement",
-            found=value_transform,
-        )
+        _check_overlap(overlap, value_transform)
         self.overlap = overlap
         self._mask: Mask | None = None
         self._legend: Legend | None = None
@@ -323,3 +312,18 @@ class CombineGeotiff:
         if self.value_transform:
             data = self.value_transform.apply(data)
         return np.where(valid, data, np.asarray(self.nodata_value).astype(data.dtype))
+
+
+def _check_overlap(overlap: object, value_transform: object) -> None:
+    check_argument(
+        overlap in get_args(Overlap),
+        "CombineGeotiff.overlap",
+        expected=f"one of {', '.join(get_args(Overlap))}",
+        found=overlap,
+    )
+    check_argument(
+        overlap != "classes" or value_transform is None,
+        "CombineGeotiff.value_transform",
+        expected="none where overlap is classes: a class is no measurement",
+        found=value_transform,
+    )

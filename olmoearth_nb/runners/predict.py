@@ -24,6 +24,7 @@ from olmoearth_nb.runners.base import (
     raise_if_failed,
     several,
 )
+from olmoearth_nb.runners.combining import combine
 from olmoearth_nb.runners.components import with_modules, worker_start
 from olmoearth_nb.runners.engines import Engine, open_engine
 from olmoearth_nb.runners.jobs import ModelSource, chunk_length, postprocess_on, predict_on
@@ -291,7 +292,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
         wanted = self.scratch.partition_ids(ids)
         bar = open_bar(self.progress, total=len(wanted), desc="Combining", unit="partition")
         try:
-            outcome = stages.combine(self.scratch, self.components, wanted)
+            outcome = combine(self.scratch, self.components, wanted)
             bar.update(len(wanted))
         finally:
             bar.close()

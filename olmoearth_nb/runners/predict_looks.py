@@ -463,8 +463,7 @@ class PredictionLooks:
         return check_once(self.project, self.workspace.state, steps)
 
     def _mask(self) -> Mask | None:
-        path = self.scratch.mask_path
-        return None if path is None else Mask.open(path, valid_values=self.scratch.mask_valid_values)
+        return self.scratch.mask()
 
 
 def _absolute(path: str | PathLike[str] | None, what: str) -> Path | None:

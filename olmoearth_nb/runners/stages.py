@@ -1,6 +1,6 @@
-"""The postprocessing stages of a scratch: which files go into which postprocessor, and where results go.
+"""The postprocessing of windows and partitions: which files go into which postprocessor, and where results go.
 
-Both stages work like make: a marker file says what a result was made from, and the same input is not processed again.
+It works like make: a marker file says what a result was made from, and the same input is not processed again.
 """
 
 from __future__ import annotations
@@ -20,17 +20,9 @@ from olmoearth_nb.files import atomic_path, hash_json, read_json, write_json
 from olmoearth_nb.geojson import (
     PredictionRequestFeature,
     PredictionResultCollection,
-    read_result,
     write_collection,
 )
-from olmoearth_nb.postprocess.calls import (
-    merged_features,
-    merged_rasters,
-    merged_windows,
-    process_raster,
-    processed_features,
-    takes_windows,
-)
+from olmoearth_nb.postprocess.calls import merged_features, merged_rasters, process_raster, processed_features
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.postprocess.raster import NoopRaster
 from olmoearth_nb.runners.base import remedy, remove
@@ -41,12 +33,10 @@ from olmoearth_nb.store.workspace import make_folder
 from olmoearth_nb.types import TimeRange, WindowSpec
 
 __all__ = [
-    "CombineOutcome",
     "PartitionOutcome",
     "PartitionStage",
-    "combine",
+    "fresh_folder",
     "is_processed",
-    "processed_partitions",
     "results_of",
 ]
 
@@ -70,19 +60,6 @@ class PartitionOutcome:
     missing: int
     unchanged: bool
     files: tuple[Path, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CombineOutcome:
-    """What combining gave.
-
-    Attributes:
-        files: The combined result.
-        notes: What to know when there is none.
-    """
-
-    files: tuple[Path, ...]
-    notes: tuple[str, ...]
 
 
 def is_processed(scratch: PredictionScratch, partition_id: str) -> bool:
@@ -278,8 +255,8 @@ class PartitionStage:
     def _rasters(self, partition_id: str, specs: list[WindowSpec]) -> None:
         windows = self.processed_rasters(specs)
         merge = self.components.partition_postprocessor()
-        with _fresh_folder(self.scratch.workspace.partition_rasters(partition_id)) as folder:
-            merged_windows(merge, "process_partition", windows, folder, mask=self.mask, where=partition_id)
+        with fresh_folder(self.scratch.workspace.partition_rasters(partition_id)) as folder:
+            merged_rasters(merge, "process_partition", windows, folder, mask=self.mask, where=partition_id)
 
     def current_windows(self, partition_ids: Iterable[str]) -> list[WindowSpec]:
         """All windows with a prediction of some partitions, each once.
@@ -353,83 +330,6 @@ def _where(spec: WindowSpec) -> str:
     return f"window {spec.group}/{spec.name}"
 
 
-def combine(scratch: PredictionScratch, components: Components, partition_ids: list[str]) -> CombineOutcome:
-    """Combines the results of partitions into that of the request.
-
-    Args:
-        scratch: The scratch.
-        components: The configured postprocessors.
-        partition_ids: The partitions.
-
-    Raises:
-        MissingStepError: If one has not been postprocessed, though it has predictions.
-        PostprocessError: If the postprocessor fails.
-    """
-    ready, unready = processed_partitions(scratch, partition_ids)
-    merge = components.dataset_postprocessor()
-    if components.is_raster and takes_windows(merge):
-        files = _combine_windows(scratch, components, merge, ready)
-    else:
-        inputs = [path for pid in ready for path in results_of(scratch, pid, components)]
-        make = _combine_rasters if components.is_raster else _combine_vector
-        files = make(scratch, merge, inputs)
-    notes = [f"{pid} has no prediction and is not in the result." for pid in unready]
-    if not files:
-        notes.append(
-            f"{type(merge).__name__} makes no combined file; the results lie in {scratch.workspace.partitions}."
-        )
-    return CombineOutcome(files=tuple(files), notes=tuple(notes))
-
-
-def processed_partitions(scratch: PredictionScratch, partition_ids: list[str]) -> tuple[list[str], list[str]]:
-    """Partitions that have a result, and those that have no prediction to make one of.
-
-    Args:
-        scratch: The scratch.
-        partition_ids: The partitions.
-
-    Raises:
-        MissingStepError: If one has not been postprocessed, though it has predictions.
-    """
-    ready = [pid for pid in partition_ids if is_processed(scratch, pid)]
-    unready = [pid for pid in partition_ids if pid not in set(ready)]
-    waiting = [pid for pid in unready if scratch.predicted((s.group, s.name) for s in scratch.windows_of(pid))]
-    if waiting or not ready:
-        named = ", ".join((waiting or unready)[:5])
-        raise MissingStepError(
-            f"Some partitions have not been postprocessed: {named}.",
-            where=str(scratch.workspace.root),
-            fix="Call runner.postprocess() first.",
-        )
-    return ready, unready
-
-
-def _combine_rasters(scratch: PredictionScratch, merge: Any, inputs: list[Path]) -> list[Path]:
-    root = scratch.workspace.root
-    with _fresh_folder(scratch.workspace.rasters) as folder:
-        names = [path.name for path in merged_rasters(merge, "process_dataset", inputs, folder, where=str(root))]
-    return [scratch.workspace.rasters / name for name in names]
-
-
-def _combine_windows(
-    scratch: PredictionScratch, components: Components, merge: Any, partition_ids: list[str]
-) -> list[Path]:
-    mask, root = scratch.mask(), scratch.workspace.root
-    stage = PartitionStage(scratch, components, mask)
-    windows = stage.processed_rasters(stage.current_windows(partition_ids))
-    with _fresh_folder(scratch.workspace.rasters) as folder:
-        made = merged_windows(merge, "process_dataset", windows, folder, mask=mask, where=str(root))
-        names = [path.name for path in made]
-    return [scratch.workspace.rasters / name for name in names]
-
-
-def _combine_vector(scratch: PredictionScratch, merge: Any, inputs: list[Path]) -> list[Path]:
-    results = [read_result(path) for path in inputs]
-    combined = merged_features(merge, "process_dataset", results, where=str(scratch.workspace.root))
-    write_collection(scratch.workspace.result, combined)
-    return [scratch.workspace.result]
-
-
 def results_of(scratch: PredictionScratch, partition_id: str, components: Components) -> list[Path]:
     """Files of the result of a partition.
 
@@ -446,8 +346,15 @@ def results_of(scratch: PredictionScratch, partition_id: str, components: Compon
 
 
 @contextlib.contextmanager
-def _fresh_folder(target: Path) -> Iterator[Path]:
-    """A new folder that takes the place of an old one when the block ends well."""
+def fresh_folder(target: Path) -> Iterator[Path]:
+    """A new folder that takes the place of an old one when the block ends well.
+
+    Args:
+        target: The folder.
+
+    Raises:
+        PostprocessError: If it can't be put there.
+    """
     folder = make_folder(target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}"))
     try:
         yield folder

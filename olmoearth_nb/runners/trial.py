@@ -39,16 +39,17 @@ from olmoearth_nb.geojson import (
 )
 from olmoearth_nb.geometry import wgs84_outlines
 from olmoearth_nb.legend import Legend
-from olmoearth_nb.postprocess.calls import Merging, merged_features, merged_windows, takes_windows
+from olmoearth_nb.postprocess.calls import Merging, merged_features, merged_rasters, takes_windows
 from olmoearth_nb.postprocess.changes import Changes
 from olmoearth_nb.postprocess.changes_raster import raster_changes
 from olmoearth_nb.postprocess.changes_vector import feature_changes
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.postprocess.raster import NoopRaster
 from olmoearth_nb.postprocess.trial import Stage, StageChoice, StageTrial
+from olmoearth_nb.runners.combining import processed_partitions
 from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
-from olmoearth_nb.runners.stages import PartitionStage, processed_partitions, results_of
+from olmoearth_nb.runners.stages import PartitionStage, results_of
 from olmoearth_nb.store.outputs import read_output_features
 from olmoearth_nb.types import StepName, TimeRange, WindowSpec
 
@@ -253,7 +254,7 @@ class PostprocessingBench:
         else:
             method: Merging = "process_partition" if choice.stage == "partition" else "process_dataset"
             windows = {part.file: part.times for part in parts if part.file is not None}
-            after = merged_windows(component, method, windows, result, mask=mask, where=where)
+            after = merged_rasters(component, method, windows, result, mask=mask, where=where)
         return files, after, raster_changes(files, after, root, mask=mask)
 
     def _features(
