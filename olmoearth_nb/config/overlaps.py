@@ -44,7 +44,7 @@ def check_overlaps(run: RunConfig, output: LayerConfig | None, model: ModelFile 
     steps = frozenset({StepName.INFERENCE, *(_STEPS[path] for path in blending)})
     key, task = _task(model)
     for found in (*_model_problems(key, task, overlap), *_layer_problems(output, task, overlap)):
-        yield Problem(**{**found, "steps": steps})
+        yield found.for_steps(steps)
     yield from _doubts(specs, wanted)
 
 
@@ -65,56 +65,56 @@ def _task(model: ModelFile | None) -> tuple[str, dict[str, Any]]:
     return join(f"{_TASK}.init_args.tasks", name), at(one) if len(several) == 1 else {}
 
 
-def _model_problems(key: str, task: Mapping[str, Any], overlap: str) -> Iterator[dict[str, Any]]:
+def _model_problems(key: str, task: Mapping[str, Any], overlap: str) -> Iterator[Problem]:
     if str(task.get("class_path")).rpartition(".")[2] != "SegmentationTask":
         return
     arguments = at(task, "init_args")
     if arguments.get("output_probs") is not True:
-        yield {
-            "file": MODEL_CONFIG_NAME,
-            "key": f"{key}.init_args.output_probs",
-            "found": f"The model writes classes, and overlap: {overlap} in {RUN_CONFIG_NAME} blends probabilities.",
-            "fix": f"Add output_probs: true here, and in {DATASET_CONFIG_NAME} give layers.output a band of float32 "
+        yield Problem(
+            file=MODEL_CONFIG_NAME,
+            key=f"{key}.init_args.output_probs",
+            found=f"The model writes classes, and overlap: {overlap} in {RUN_CONFIG_NAME} blends probabilities.",
+            fix=f"Add output_probs: true here, and in {DATASET_CONFIG_NAME} give layers.output a band of float32 "
             "for each class.",
-        }
+        )
     elif overlap == "classes" and arguments.get("output_class_idx") is not None:
-        yield {
-            "file": MODEL_CONFIG_NAME,
-            "key": f"{key}.init_args.output_class_idx",
-            "found": f"Only one probability is written, and overlap: classes in {RUN_CONFIG_NAME} looks for the "
+        yield Problem(
+            file=MODEL_CONFIG_NAME,
+            key=f"{key}.init_args.output_class_idx",
+            found=f"Only one probability is written, and overlap: classes in {RUN_CONFIG_NAME} looks for the "
             "greatest one.",
-            "fix": "Take it out, or choose overlap: mean.",
-        }
+            fix="Take it out, or choose overlap: mean.",
+        )
 
 
-def _layer_problems(output: LayerConfig | None, task: Mapping[str, Any], overlap: str) -> Iterator[dict[str, Any]]:
+def _layer_problems(output: LayerConfig | None, task: Mapping[str, Any], overlap: str) -> Iterator[Problem]:
     if output is None or not output.band_sets:
         return
     dtype, bands = np.dtype(output.band_sets[0].dtype.get_numpy_dtype()), len(output.band_sets[0].bands)
     if dtype.kind != "f":
-        yield {
-            "file": DATASET_CONFIG_NAME,
-            "key": f"{_BANDS}.dtype",
-            "found": f"It is {dtype}, and overlap: {overlap} in {RUN_CONFIG_NAME} blends probabilities.",
-            "expected": "float32, for probabilities and for measurements",
-        }
+        yield Problem(
+            file=DATASET_CONFIG_NAME,
+            key=f"{_BANDS}.dtype",
+            found=f"It is {dtype}, and overlap: {overlap} in {RUN_CONFIG_NAME} blends probabilities.",
+            expected="float32, for probabilities and for measurements",
+        )
     arguments = at(task, "init_args")
     classes = arguments.get("num_classes")
     all_of_them = arguments.get("output_probs") is True and arguments.get("output_class_idx") is None
     if all_of_them and isinstance(classes, int) and bands != classes:
-        yield {
-            "file": DATASET_CONFIG_NAME,
-            "key": f"{_BANDS}.bands",
-            "found": f"There are {bands}, and the model writes the probabilities of {classes} classes.",
-            "expected": f"{classes} bands, one for each class in their order",
-        }
+        yield Problem(
+            file=DATASET_CONFIG_NAME,
+            key=f"{_BANDS}.bands",
+            found=f"There are {bands}, and the model writes the probabilities of {classes} classes.",
+            expected=f"{classes} bands, one for each class in their order",
+        )
     elif overlap == "classes" and bands == 1:
-        yield {
-            "file": DATASET_CONFIG_NAME,
-            "key": f"{_BANDS}.bands",
-            "found": f"There is one, and overlap: classes in {RUN_CONFIG_NAME} needs one for each class.",
-            "fix": "Let the model write the probabilities of all classes, or choose overlap: mean.",
-        }
+        yield Problem(
+            file=DATASET_CONFIG_NAME,
+            key=f"{_BANDS}.bands",
+            found=f"There is one, and overlap: classes in {RUN_CONFIG_NAME} needs one for each class.",
+            fix="Let the model write the probabilities of all classes, or choose overlap: mean.",
+        )
 
 
 def _doubts(specs: Mapping[str, ObjectSpec], wanted: Mapping[str, object]) -> Iterator[Problem]:
