@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.widgets.drawer import draw_request
     from olmoearth_nb.maps.widgets.new_project import new_project_form
     from olmoearth_nb.newproject.propose import propose_project
+    from olmoearth_nb.planning.rates import Rates
     from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
     from olmoearth_nb.runners.new_project import new_project
     from olmoearth_nb.runners.window_trace import WindowTrace
@@ -37,6 +38,7 @@ _HOMES = {
     "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners",
     "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
     "Project": "olmoearth_nb.config",
+    "Rates": "olmoearth_nb.planning.rates",
     "WindowTrace": "olmoearth_nb.runners.window_trace",
     "bundle_project": "olmoearth_nb.bundles",
     "compare": "olmoearth_nb.traces.compare",
@@ -60,6 +62,7 @@ __all__ = [
     "OlmoEarthRunFineTuneRunner",
     "OlmoEarthRunPredictRunner",
     "Project",
+    "Rates",
     "WindowTrace",
     "__version__",
     "bundle_project",

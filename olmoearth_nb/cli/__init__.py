@@ -23,6 +23,7 @@ from olmoearth_nb.cli.label_report import add_label_report
 from olmoearth_nb.cli.labels import add_annotations
 from olmoearth_nb.cli.migrate import add_migrate
 from olmoearth_nb.cli.new import add_new
+from olmoearth_nb.cli.plan import add_plan
 from olmoearth_nb.cli.steps import add_check, add_steps, pipeline
 from olmoearth_nb.cli.upgrade import add_upgrade
 from olmoearth_nb.errors import OlmoEarthError, UsageError
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add_upgrade(command)
     add_annotations(command)
     add_label_report(command)
+    add_plan(command)
     add_steps(command)
     add_export(command)
     add_migrate(command)

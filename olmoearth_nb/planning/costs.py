@@ -16,6 +16,7 @@ from olmoearth_nb.geojson import PredictionRequestCollection, feature_shape
 from olmoearth_nb.geometry import Shapes, equal_area, shape_array, valid_shapes, wgs84_outlines
 from olmoearth_nb.lonlat import unwrap_antimeridian
 from olmoearth_nb.planning.plan import Plan
+from olmoearth_nb.planning.units import readable_bytes
 from olmoearth_nb.planning.volume import imagery_volume
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import PixelBounds
@@ -32,7 +33,6 @@ _MUCH_SHARED = 0.5
 # Outlines of windows are straight in degrees, those of the request too.
 _ROUNDING = 1e-3
 _MANY_WINDOWS = 100_000
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -78,7 +78,7 @@ class PlanCosts:
             ("area of the request", f"{self.requested_km2:,.4g} km²{covered}"),
             ("area of the windows", f"{self.windows_km2:,.4g} km²{times}"),
             ("pixels", f"{self.pixels:,}"),
-            ("imagery, about", "not known" if self.imagery_bytes is None else _bytes(self.imagery_bytes)),
+            ("imagery, about", "not known" if self.imagery_bytes is None else readable_bytes(self.imagery_bytes)),
         ]
 
     def __repr__(self) -> str:
@@ -198,12 +198,3 @@ def _coverage(windows: Shapes, requested: BaseGeometry) -> tuple[float | None, f
 def _percent(share: float) -> str:
     """Never 0 or 100 where it is not quite."""
     return f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{share:.1%}"
-
-
-def _bytes(count: float) -> str:
-    """Bytes in powers of 1000, three digits."""
-    for unit in _UNITS[:-1]:
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} {_UNITS[-1]}"

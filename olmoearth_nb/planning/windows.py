@@ -26,7 +26,7 @@ Extent: TypeAlias = tuple[Projection, TimeRange | None, PixelBounds]
 T = TypeVar("T")
 
 # At some 2 kB each more would fill the memory.
-_MAX_WINDOWS = 4_000_000
+MAX_WINDOWS = 4_000_000
 
 # In pixels; a point goes from degrees to pixels and back with an error of some 1e-8 of 10 m.
 _PROJECTING_ERROR = 1e-4
@@ -43,7 +43,7 @@ class Candidates:
         max_windows: Most windows of all partitions together.
     """
 
-    max_windows: int = _MAX_WINDOWS
+    max_windows: int = MAX_WINDOWS
     partition: list[int] = field(default_factory=list)
     feature: list[int] = field(default_factory=list)
     geometry: list[STGeometry] = field(default_factory=list)

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.widgets.explorer import PartitionExplorer
     from olmoearth_nb.maps.widgets.postprocessing import PostprocessingView
     from olmoearth_nb.model.load import LoadedModel
+    from olmoearth_nb.planning.estimate import Estimate
+    from olmoearth_nb.planning.rates import Rates
     from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
 
 __all__ = ["STEPS", "PredictionLooks"]
@@ -139,6 +141,22 @@ class PredictionLooks:
             OlmoEarthError: If request, configuration or mask are wrong.
         """
         return self._plan(read_request(self.scratch.request_path), self._mask())
+
+    @with_modules
+    def estimate(self, *, measure: bool | None = None, rates: Rates | None = None) -> Estimate:
+        """What the request takes, nothing fetched and nothing written: bytes, files, memory, hours, money, limits.
+
+        Args:
+            measure: Time the model with random weights on a window of random pixels, which takes some seconds. If None,
+                where there is a checkpoint or random weights are asked for, and ``rates`` does not say it.
+            rates: What is known about machines, catalogue and prices; the rest is measured or assumed, and shown.
+
+        Raises:
+            OlmoEarthError: If request, configuration or mask are wrong, or a model that is asked for can't be timed.
+        """
+        from olmoearth_nb.runners.estimating import estimate_request
+
+        return estimate_request(self, measure=measure, rates=rates)
 
     @with_modules
     def _plan(
