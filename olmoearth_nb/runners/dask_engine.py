@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from olmoearth_nb.errors import MissingDependencyError, UsageError
 from olmoearth_nb.runners.engines import apply_packed, available_cores, dead_worker, packed
 
-__all__ = ["DaskEngine", "open_dask"]
+__all__ = ["DaskEngine", "dashboard", "open_dask"]
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -69,6 +70,18 @@ def open_dask(workers: int | None, client: object, search_path: Sequence[Path]) 
         yield DaskEngine(made, search_path)
 
 
+def dashboard(client: Any) -> str:
+    """Where the work of a cluster can be watched, or what is missing for that on this machine.
+
+    Args:
+        client: A ``distributed.Client``.
+    """
+    link = str(client.dashboard_link)
+    if importlib.util.find_spec("bokeh") is None:
+        return f"{link} shows pages where the scheduler has bokeh: pip install 'olmoearth-nb[dask]'"
+    return link
+
+
 class DaskEngine:
     """Workers of Dask. Project, scratch and imagery have to lie at the same paths for them.
 
@@ -89,10 +102,9 @@ class DaskEngine:
         futures: dict[Any, JobT] = {}
         try:
             for job in jobs:
-                # The key's first part is what the dashboard shows.
-                future = self.client.submit(
-                    apply_packed, packed(work, job, self.search_path), key=f"{name}-{uuid.uuid4().hex}", pure=False
-                )
+                # The key's first word is what the dashboard groups by; all of it is seen on the task.
+                key = f"{getattr(job, 'label', name)}-{uuid.uuid4().hex}"
+                future = self.client.submit(apply_packed, packed(work, job, self.search_path), key=key, pure=False)
                 futures[future] = job
             for future in distributed.as_completed(futures, loop=self.client.loop):
                 yield futures[future], future.result()

@@ -42,7 +42,7 @@ class Engine(Protocol):
 
         Args:
             work: A function of a module.
-            jobs: Values that can be pickled.
+            jobs: Values that can be pickled; one with a ``label`` is shown by it.
 
         Raises:
             WorkerError: If workers die again and again.

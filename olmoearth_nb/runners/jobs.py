@@ -19,7 +19,7 @@ from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.stages import PartitionOutcome, PartitionStage
 from olmoearth_nb.store.dataset import open_dataset
-from olmoearth_nb.store.windows import as_window
+from olmoearth_nb.store.windows import as_window, groups_label
 from olmoearth_nb.types import WindowSpec
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class _PredictJob:
     source: ModelSource
     dataset: Path
     specs: Sequence[WindowSpec]
+
+    @property
+    def label(self) -> str:
+        return f"predict-{groups_label(self.specs)}"
 
 
 def predict_on(
@@ -130,6 +134,10 @@ class _PostprocessJob:
     session: str
     specs: Sequence[WindowSpec] = ()
     partition_id: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"merge-{self.partition_id}" if self.partition_id else f"postprocess-{groups_label(self.specs)}"
 
 
 def postprocess_on(

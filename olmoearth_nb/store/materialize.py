@@ -28,7 +28,7 @@ from olmoearth_nb.files import read_json
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
 from olmoearth_nb.store.local_listing import drop_outdated_listings
-from olmoearth_nb.store.windows import WindowKey, as_window, completed_layers
+from olmoearth_nb.store.windows import WindowKey, as_window, completed_layers, groups_label
 from olmoearth_nb.types import WindowSpec
 
 __all__ = ["BuildOptions", "build_windows", "default_workers"]
@@ -154,6 +154,10 @@ class _Job(NamedTuple):
     place: _Place
     chunk: list[WindowSpec]
     retry: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return f"{self.work.__name__.strip('_')}-{groups_label(self.chunk)}"
 
 
 class RunJobs(Protocol):

@@ -27,6 +27,7 @@ __all__ = [
     "WindowKey",
     "WindowRow",
     "create_window",
+    "groups_label",
     "load_windows",
     "read_failures",
     "update_failures",
@@ -78,6 +79,16 @@ def as_window(dataset: Dataset, spec: WindowSpec, options: Mapping[str, Any] | N
         options=dict(options or {}),
         data_factory=dataset.window_data_storage_factory,
     )
+
+
+def groups_label(specs: Sequence[WindowSpec]) -> str:
+    """Which partitions windows are of, for showing: ``partition_3``, ``partition_3+2`` of three.
+
+    Args:
+        specs: The windows.
+    """
+    groups = list(dict.fromkeys(spec.group.removeprefix("group_") for spec in specs))
+    return groups[0] if len(groups) == 1 else f"{groups[0]}+{len(groups) - 1}"
 
 
 def load_windows(dataset: Dataset, *, groups: Sequence[str]) -> list[Window]:
