@@ -64,6 +64,7 @@ def predict_windows(
     num_workers: int | None = None,
     progress: Progress = None,
     overwrite: bool = False,
+    fill: bool = False,
     chunk: int | None = None,
     threads: int | None = None,
 ) -> list[WindowOutcome]:
@@ -81,6 +82,8 @@ def predict_windows(
         num_workers: Processes that read; 0 reads in this one, None takes the configuration's number.
         progress: See :mod:`olmoearth_nb.progress`.
         overwrite: Predict windows again that have their output.
+        fill: Compute windows that have their output with others of their batch, and leave it as it is: batches are then
+            those of a run in which no window had any, and so are the last bits of what is written.
         chunk: Windows, counted in their order, that no batch reaches beyond: the last bits of a result depend on the
             batch that it was computed in, and a chunk gives the same wherever it is predicted.
         threads: Threads of a forward pass, on which the last bits depend too; torch's own number if None.
@@ -98,7 +101,7 @@ def predict_windows(
     try:
         with quiet(), _threads(threads):
             run = _Run(loaded, data, open_writer(loaded), bar)
-            run.choose(windows, overwrite=overwrite, chunk=chunk)
+            run.choose(windows, overwrite=overwrite, fill=fill, chunk=chunk)
             run.predict(batch_size=batch_size or data.batch_size, num_workers=num_workers)
     finally:
         bar.close()
@@ -212,10 +215,11 @@ class _Run:
         self.bar = bar
         self.outcomes: dict[_Key, WindowOutcome] = {}
         self.todo: list[Window] = []
+        self.filling: set[_Key] = set()
         self.chunk_of: list[int] | None = None
         self.unwritable: set[int] = set()
 
-    def choose(self, windows: Sequence[Window], *, overwrite: bool, chunk: int | None) -> None:
+    def choose(self, windows: Sequence[Window], *, overwrite: bool, fill: bool, chunk: int | None) -> None:
         """Decides which windows to predict, and in which order."""
         inputs = {name: data_input for name, data_input in self.data.inputs.items() if not data_input.is_target}
         targets = {name: data_input for name, data_input in self.data.inputs.items() if data_input.is_target}
@@ -229,6 +233,9 @@ class _Run:
                 self.bar.update(1)
             elif not overwrite and window.is_layer_completed(self.writer.output_layer):
                 self._settle(window, "skipped", "it has its output already")
+                if fill and not missing_input(inputs | targets, window):
+                    self.filling.add(key)
+                    chosen[key] = window
             elif reason := missing_input(inputs, window):
                 self._settle(window, "dropped", reason)
             elif reason := missing_input(targets, window):
@@ -241,7 +248,12 @@ class _Run:
             # Counted before windows drop out, as whoever cuts them beforehand does.
             everything = sorted({(window.group, window.name): window for window in windows}.values(), key=window_order)
             places = {(window.group, window.name): place for place, window in enumerate(everything)}
+            open_chunks = {places[key] // chunk for key in chosen if key not in self.filling}
+            self.todo = [window for window in self.todo if places[window.group, window.name] // chunk in open_chunks]
             self.chunk_of = [places[window.group, window.name] // chunk for window in self.todo]
+        self.unwritable = {
+            index for index, window in enumerate(self.todo) if (window.group, window.name) in self.filling
+        }
 
     def predict(self, *, batch_size: int, num_workers: int | None) -> None:
         """Predicts the chosen windows: threads read and write while the model computes."""
@@ -253,12 +265,12 @@ class _Run:
         found = batches(stream, size=batch_size, num_workers=num_workers, failed=self._fail, chunk_of=self.chunk_of)
         with contextlib.closing(found), Behind(self._settle_all) as writing:
             for batch in found:
-                for part, outputs in self._computed([item for item in batch if not self._is_settled(item[0])]):
+                for part, outputs in self._computed([item for item in batch if self._is_computed(item[0])]):
                     writing.call(functools.partial(self._write, part, outputs))
 
     def _computed(self, batch: _Batch) -> Iterator[tuple[_Batch, list[Any]]]:
         """What the model says of a batch; a sample that it fails on is singled out."""
-        if not batch:
+        if all(self._is_settled(index) for index, _ in batch):
             return
         try:
             yield batch, forward(self.loaded, [sample for _, sample in batch])
@@ -321,6 +333,10 @@ class _Run:
         (layer / "completed").unlink(missing_ok=True)
         if layer.exists():
             layer.fs.rm(layer.path, recursive=True)
+
+    def _is_computed(self, index: int) -> bool:
+        window = self.todo[index]
+        return not self._is_settled(index) or (window.group, window.name) in self.filling
 
     def _is_settled(self, index: int) -> bool:
         window = self.todo[index]

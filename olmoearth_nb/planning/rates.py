@@ -52,7 +52,7 @@ def _figure(value: float | None, unit: str, source: Source, about: str) -> Any:
 class Rates:
     """What is known about machines, catalogue and prices; everything left out has the default that an estimate shows.
 
-    Those that are measured come from ``python -m benchmarks figures``, on the machine that ``docs/scale.md`` names.
+    Those that are measured come from ``python -m benchmarks.scale figures``, on the machine of ``docs/scale.md``.
 
     Attributes:
         workers: Processes that fetch, read and compute on CPUs, one core each.

@@ -28,7 +28,8 @@ ENGINES = ("serial", "processes", "dask")
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
-_TRIES = 3
+# Pools that break before any job is done, one after the other, until that is an error; and pools that break at all.
+_TRIES, _ATTEMPTS = 3, 20
 _one_job = threading.Lock()
 
 
@@ -156,12 +157,16 @@ class Processes:
 
     def run(self, work: Callable[[JobT], ResultT], jobs: Sequence[JobT]) -> Iterator[tuple[JobT, ResultT]]:
         """See :meth:`Engine.run`."""
-        waiting = dict(enumerate(jobs))
-        for _ in range(_TRIES):
+        waiting, in_vain = dict(enumerate(jobs)), 0
+        for _ in range(_ATTEMPTS):
+            before = len(waiting)
             for number, result in self._attempt(work, waiting):
                 yield waiting.pop(number), result
             if not waiting:
                 return
+            in_vain = in_vain + 1 if len(waiting) == before else 0
+            if in_vain == _TRIES:
+                break
         raise dead_worker(f"engine='processes', workers={self.workers}")
 
     def _attempt(self, work: Callable[[JobT], ResultT], jobs: dict[int, JobT]) -> Iterator[tuple[int, ResultT]]:

@@ -6,7 +6,7 @@ Workers keep what is expensive to make: the model of the last project, and what 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.stages import PartitionOutcome, PartitionStage
 from olmoearth_nb.store.dataset import open_dataset
-from olmoearth_nb.store.windows import as_window, groups_label
+from olmoearth_nb.store.windows import WindowKey, as_window, groups_label
 from olmoearth_nb.types import WindowSpec
 
 if TYPE_CHECKING:
@@ -80,7 +80,13 @@ class _PredictJob:
 
 
 def predict_on(
-    engine: Engine, source: ModelSource, dataset: Path, specs: Sequence[WindowSpec], bar: ProgressBar
+    engine: Engine,
+    source: ModelSource,
+    dataset: Path,
+    specs: Sequence[WindowSpec],
+    bar: ProgressBar,
+    *,
+    done: Collection[WindowKey],
 ) -> list[WindowOutcome]:
     """Predicts windows with an engine.
 
@@ -88,18 +94,21 @@ def predict_on(
         engine: The engine.
         source: The model.
         dataset: Folder of the dataset.
-        specs: The windows; none of them has an output yet.
+        specs: The windows.
         bar: Told how many windows are done.
+        done: Those that have their output; they are only computed with others of their batch.
 
     Returns:
-        One outcome a window, in no order.
+        One outcome a window of a chunk that was not complete, in no order.
     """
     from olmoearth_nb.model.batches import window_order
 
     length = chunk_length(len(specs))
     ordered = sorted(specs, key=window_order)
     chunks = [ordered[start : start + length] for start in range(0, len(ordered), length)]
-    jobs = [_PredictJob(source=source, dataset=dataset, specs=chunk) for chunk in chunks]
+    wanted = [chunk for chunk in chunks if any((spec.group, spec.name) not in done for spec in chunk)]
+    bar.update(len(ordered) - sum(map(len, wanted)))
+    jobs = [_PredictJob(source=source, dataset=dataset, specs=chunk) for chunk in wanted]
     outcomes: list[WindowOutcome] = []
     for job, found in engine.run(_predict, jobs):
         outcomes += found
@@ -122,8 +131,8 @@ def _predict(job: _PredictJob) -> list[WindowOutcome]:
         batch_size=source.batch_size,
         num_workers=0,
         progress=False,
-        # What a worker that died has written is made again: its batches would be others than without it.
-        overwrite=True,
+        # What a worker that died has written stays, and batches are those that they would have been without it.
+        fill=True,
         threads=source.threads,
     )
 

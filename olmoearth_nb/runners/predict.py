@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from olmoearth_nb.errors import (
@@ -38,9 +38,10 @@ from olmoearth_nb.runners.summaries import (
     StepSummary,
 )
 from olmoearth_nb.runners.takeover import is_of_olmoearth_runner, take_over
+from olmoearth_nb.runners.unfinished import Unfinished
 from olmoearth_nb.store.materialize import build_windows
 from olmoearth_nb.store.sqlite import ThreadedStorage, WindowStorage
-from olmoearth_nb.store.windows import as_window, update_failures
+from olmoearth_nb.store.windows import WindowKey, as_window, update_failures
 from olmoearth_nb.types import StepName, WindowSpec
 
 if TYPE_CHECKING:
@@ -197,7 +198,10 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             scratch.forget(step)
         scratch.begin(step)
         done = scratch.predicted(ready)
-        outcomes = self._predicted([spec for key, spec in ready.items() if key not in done])
+        unfinished = Unfinished(self.workspace.state, ready)
+        before = unfinished.predicted_before(done)
+        outcomes = self._predicted([spec for key, spec in ready.items() if key not in before], done)
+        unfinished.end()
         failed = {
             (outcome.group, outcome.name): outcome.reason or outcome.state
             for outcome in outcomes
@@ -368,11 +372,11 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             finally:
                 self._engine, self._threads = None, None
 
-    def _predicted(self, specs: Sequence[WindowSpec]) -> Sequence[WindowOutcome]:
-        """Predicts windows that have no output yet."""
+    def _predicted(self, specs: Sequence[WindowSpec], done: Collection[WindowKey]) -> Sequence[WindowOutcome]:
+        """Predicts windows; those that are done are only computed with others of their batch."""
         from olmoearth_nb.model.predict import predict_windows
 
-        if not specs:
+        if all((spec.group, spec.name) in done for spec in specs):
             return []
         if self._engine is None:
             dataset = self.scratch.dataset
@@ -382,6 +386,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
                 batch_size=self.batch_size,
                 progress=self.progress,
                 chunk=chunk_length(len(specs)),
+                fill=True,
                 threads=self._threads,
             )
         source = ModelSource(
@@ -395,6 +400,6 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
         )
         bar = open_bar(self.progress, total=len(specs), desc="Predicting")
         try:
-            return predict_on(self._engine, source, self.workspace.dataset, specs, bar)
+            return predict_on(self._engine, source, self.workspace.dataset, specs, bar, done=done)
         finally:
             bar.close()

@@ -155,6 +155,30 @@ def test_windows_with_output_are_skipped_unless_overwritten(raster: Place) -> No
     assert not (windows[0].window_root / "layers" / "output" / "stale.txt").exists()
 
 
+def test_what_is_missing_is_filled_in_with_the_batches_of_a_whole_run(raster: Place) -> None:
+    loaded, windows = raster.load(), raster.windows()
+    seen: list[list[tuple[str, int]]] = []
+    failing(loaded, lambda metadatas: seen.append([(one.window_name, one.crop_idx) for one in metadatas]))
+    predict_windows(loaded, windows, batch_size=4, chunk=6)
+    whole, expected = list(seen), raster.outputs_of(windows)
+    ordered = list(dict.fromkeys(name for batch in whole for name, _ in batch))
+    lost = {ordered[1], ordered[9]}  # one in the first chunk, one in the second; all of the third is there
+    kept = [window for window in windows if window.name not in lost]
+    for window in windows:
+        if window.name in lost:
+            shutil.rmtree(window.window_root / "layers" / "output")
+    times = {
+        window.name: (window.window_root / "layers" / "output" / "completed").stat().st_mtime_ns for window in kept
+    }
+    seen.clear()
+    assert states(predict_windows(loaded, windows, batch_size=4, chunk=6, fill=True)) == {"skipped": 14, "written": 2}
+    assert seen == [batch for batch in whole if lost & {name for name, _ in batch}]
+    assert any({name for name, _ in batch} - lost for batch in seen)
+    assert raster.outputs_of(windows) == expected
+    for window in kept:
+        assert (window.window_root / "layers" / "output" / "completed").stat().st_mtime_ns == times[window.name]
+
+
 def test_bad_windows_are_reported_and_the_others_go_on(raster: Place) -> None:
     windows = raster.windows()
     broken, missing, half = windows[1], windows[4], windows[7]

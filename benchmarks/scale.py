@@ -1,0 +1,158 @@
+"""``python -m benchmarks.scale``: the figures that estimates rest on, and a country by them, for ``docs/scale.md``.
+
+``figures``, ``encoders`` or ``country`` as an argument prints one of them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import combining, partition
+from benchmarks.measure import in_process
+from benchmarks.models import cnn, write_checkpoint
+from benchmarks.projects import BANDS, dataset, fresh, grid, partitioner, run_yaml, write_imagery, write_project
+
+ROOT = Path(__file__).parents[1]
+READY, COUNTRY = ROOT / "olmoearth_run_data" / "s2_landcover", ROOT / "docs" / "country.geojson"
+# Windows along a side, and pixels along a side of a window: the same pixels in many windows and in few.
+_MANY, _FEW = (24, 64), (6, 256)
+_MEGAPIXELS = (_MANY[0] * _MANY[1]) ** 2 / 1e6
+_MEGABYTES = _MEGAPIXELS * len(BANDS) * 2
+# Encoder, its width, crop size: overlap is 8.
+ENCODERS = [("NANO", 128, 32), ("TINY", 192, 32), ("SMALL", 384, 32), ("BASE", 768, 32), ("BASE", 768, 64)]
+# What docs/scale.md assumes a cluster to be.
+CLUSTER = {"workers": 64, "gpus": 8}
+
+
+def _two(many: float, few: float, amount: float) -> tuple[float, float]:
+    """Milliseconds of a window, and of a unit of the amount that both cases have."""
+    per_window = (many - few) / (_MANY[0] ** 2 - _FEW[0] ** 2)
+    return 1e3 * per_window, 1e3 * (few - _FEW[0] ** 2 * per_window) / amount
+
+
+def steps(folder: Path, *, side: int, size: int, step: str) -> float:
+    """Seconds of a step with one process, on windows of a small convolutional network."""
+    from olmoearth_nb import BuildOptions, OlmoEarthRunPredictRunner
+
+    project, scratch = folder / "project", folder / "scratch"
+    if step == "dataset_build":
+        imagery = write_imagery(fresh(folder / "imagery"), side * size + 8)
+        run, extent = run_yaml(partitioner("NoopPartitioner"), grid(size)), side * size * 10 - 30
+        write_project(fresh(project), run=run, data=dataset(imagery), area=(extent, extent))
+        write_checkpoint(project, cnn(BANDS))
+        fresh(scratch)
+    runner = OlmoEarthRunPredictRunner(project, scratch, build=BuildOptions(workers=0), progress=False)
+    if step == "dataset_build":
+        runner.partition()
+    return float(runner.run_pipeline([step])[0].seconds)
+
+
+def figures(folder: Path) -> Iterator[tuple[str, float]]:
+    """Name of a rate and what was measured."""
+    small, large = partition.project(folder / "small", 1_000), partition.project(folder / "large", 100_000)
+    baseline = in_process("partition:ours", small).peak_mb
+    planned = in_process("partition:ours", large)
+    yield "partition_ms_per_window", planned.seconds / 100
+    yield "plan_kb_per_window", (planned.peak_mb - baseline) / 100
+    seconds: dict[tuple[str, int], float] = {}
+    for side, size in (_MANY, _FEW):
+        for step in ("dataset_build", "inference", "postprocess"):
+            part = in_process("scale:steps", folder, side=side, size=size, step=step)
+            seconds[step, side] = part.seconds
+            if step == "inference":
+                seconds["beside", side] = (
+                    in_process("inference:ours", folder).seconds - in_process("inference:limit", folder).seconds
+                )
+                memory = part.peak_mb / 1e3
+    yield from zip(
+        ("build_ms_per_raster", "build_ms_per_mb"),
+        _two(seconds["dataset_build", _MANY[0]], seconds["dataset_build", _FEW[0]], _MEGABYTES),
+        strict=True,
+    )
+    yield from zip(
+        ("inference_ms_per_window", "inference_ms_per_mb"),
+        _two(seconds["beside", _MANY[0]], seconds["beside", _FEW[0]], _MEGABYTES),
+        strict=True,
+    )
+    yield from zip(
+        ("postprocess_ms_per_window", "postprocess_ms_per_megapixel"),
+        _two(seconds["postprocess", _MANY[0]], seconds["postprocess", _FEW[0]], _MEGAPIXELS),
+        strict=True,
+    )
+    tiles = 256
+    combining.tiles(folder / f"tiles_{tiles}", tiles)
+    combined = in_process("combining:ours", folder, count=tiles)
+    yield "combine_ms_per_megapixel", combined.seconds * 1e3 / (tiles * 512**2 / 1e6)
+    yield "combine_gb", combined.peak_mb / 1e3
+    yield "worker_gb", memory
+
+
+def encoders(folder: Path) -> Iterator[tuple[str, int, float, float]]:
+    """Encoder, crop size, operations of a window of 256 pixels and twelve dates in 10^9, seconds on a core here."""
+    for name, width, crop in ENCODERS:
+        estimate = _runner(_with_encoder(fresh(folder / "project"), name, width, crop)).estimate(measure=True)
+        figures = estimate.figures
+        yield name, crop, figures["gflop_per_window"].value, figures["seconds_per_window"].value
+
+
+def _with_encoder(project: Path, name: str, width: int, crop: int) -> Path:
+    shutil.copytree(READY, project)
+    path = project / "model.yaml"
+    text = path.read_text().replace("V1_2_BASE", f"V1_2_{name}").replace("in_channels: 768", f"in_channels: {width}")
+    path.write_text(text.replace("crop_size: 32", f"crop_size: {crop}"))
+    return project
+
+
+def _runner(project: Path, request: Path | None = None) -> Any:
+    from olmoearth_nb import OlmoEarthRunPredictRunner
+
+    return OlmoEarthRunPredictRunner(project, project / "scratch", request, random_weights=True, progress=False)
+
+
+def country(counted: Sequence[tuple[str, int, float, float]]) -> str:
+    """The estimate of a country, with time and money of inference for each encoder."""
+    from olmoearth_nb import OlmoEarthRunPredictRunner, Rates
+
+    folder = Path(tempfile.gettempdir()) / "no_scratch"
+    runner = OlmoEarthRunPredictRunner(READY, folder, COUNTRY, progress=False)
+    rows, estimate = [], None
+    for name, crop, gflop, seconds in counted:
+        estimate = runner.estimate(rates=Rates(gflop_per_window=gflop, seconds_per_window=seconds, **CLUSTER))
+        gpu, cpu = estimate.step("inference on GPUs"), estimate.step("inference on CPUs")
+        numbers = (gflop, gpu.gpu_hours, gpu.dollars, cpu.core_hours, cpu.dollars, estimate.dollars("GPUs"))
+        rows.append((name, f"{crop}²", *(f"{number:,.0f}" for number in numbers)))
+    heads = ("encoder", "crops", "GFLOP a window", "GPU hours", "$", "core hours instead", "$", "all steps, GPUs, $")
+    return f"```\n{estimate!r}\n```\n\n{_table(heads, rows)}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints the tables."""
+    wanted = set(arguments) or {"figures", "encoders", "country"}
+    print(f"{datetime.datetime.now(datetime.UTC).date()}, {platform.machine()}, {os.cpu_count()} cores\n")
+    with tempfile.TemporaryDirectory(prefix="benchmark_scale_") as name:
+        folder = Path(name)
+        if "figures" in wanted:
+            found = [(rate, f"{value:.3g}") for rate, value in figures(folder / "figures")]
+            print(_table(("figure", "value"), found), flush=True)
+        if wanted & {"encoders", "country"}:
+            counted = list(encoders(folder))
+            rows = [(one, f"{crop}²", f"{gflop:,.0f}", f"{seconds:.3g}") for one, crop, gflop, seconds in counted]
+            print("\n" + _table(("encoder", "crops", "GFLOP a window", "s on a core"), rows), flush=True)
+        if "country" in wanted:
+            print("\n" + country(counted))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
