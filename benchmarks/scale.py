@@ -11,7 +11,8 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,15 @@ def _two(many: float, few: float, amount: float) -> tuple[float, float]:
     return 1e3 * per_window, 1e3 * (few - _FEW[0] ** 2 * per_window) / amount
 
 
+def _cpu(work: Callable[[], Any]) -> float:
+    """CPU seconds of this process: what else the machine does counts less than in seconds of a clock."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def steps(folder: Path, *, side: int, size: int, step: str) -> float:
-    """Seconds of a step with one process, on windows of a small convolutional network."""
+    """CPU seconds of a step in one process, for a small convolutional network; of inference what is beside the model."""
     from olmoearth_nb import BuildOptions, OlmoEarthRunPredictRunner
 
     project, scratch = folder / "project", folder / "scratch"
@@ -52,47 +60,58 @@ def steps(folder: Path, *, side: int, size: int, step: str) -> float:
     runner = OlmoEarthRunPredictRunner(project, scratch, build=BuildOptions(workers=0), progress=False)
     if step == "dataset_build":
         runner.partition()
-    return float(runner.run_pipeline([step])[0].seconds)
+    return _cpu(lambda: runner.run([step])) if step != "inference" else _beside_the_model(runner)
+
+
+def _beside_the_model(runner: Any) -> float:
+    from olmoearth_nb.model import predict
+
+    forward, inside = predict.forward, []
+
+    def counted(*arguments: Any) -> list[Any]:
+        outputs: list[Any] = []
+        inside.append(_cpu(lambda: outputs.extend(forward(*arguments))))
+        return outputs
+
+    predict.forward = counted
+    runner.model()
+    return _cpu(lambda: runner.run(["inference"])) - sum(inside)
+
+
+def partitioned(folder: Path) -> float:
+    """CPU seconds of partitioning."""
+    return _cpu(lambda: partition.ours(folder))
+
+
+def combined(folder: Path, *, count: int) -> float:
+    """CPU seconds of combining tiles that are there."""
+    return _cpu(lambda: combining.ours(folder, count=count))
 
 
 def figures(folder: Path) -> Iterator[tuple[str, float]]:
     """Name of a rate and what was measured."""
     small, large = partition.project(folder / "small", 1_000), partition.project(folder / "large", 100_000)
-    baseline = in_process("partition:ours", small).peak_mb
-    planned = in_process("partition:ours", large)
+    baseline, planned = in_process("scale:partitioned", small), in_process("scale:partitioned", large)
     yield "partition_ms_per_window", planned.seconds / 100
-    yield "plan_kb_per_window", (planned.peak_mb - baseline) / 100
-    seconds: dict[tuple[str, int], float] = {}
-    for side, size in (_MANY, _FEW):
-        for step in ("dataset_build", "inference", "postprocess"):
-            part = in_process("scale:steps", folder, side=side, size=size, step=step)
-            seconds[step, side] = part.seconds
-            if step == "inference":
-                seconds["beside", side] = (
-                    in_process("inference:ours", folder).seconds - in_process("inference:limit", folder).seconds
-                )
-                memory = part.peak_mb / 1e3
-    yield from zip(
-        ("build_ms_per_raster", "build_ms_per_mb"),
-        _two(seconds["dataset_build", _MANY[0]], seconds["dataset_build", _FEW[0]], _MEGABYTES),
-        strict=True,
-    )
-    yield from zip(
-        ("inference_ms_per_window", "inference_ms_per_mb"),
-        _two(seconds["beside", _MANY[0]], seconds["beside", _FEW[0]], _MEGABYTES),
-        strict=True,
-    )
-    yield from zip(
-        ("postprocess_ms_per_window", "postprocess_ms_per_megapixel"),
-        _two(seconds["postprocess", _MANY[0]], seconds["postprocess", _FEW[0]], _MEGAPIXELS),
-        strict=True,
-    )
+    yield "plan_kb_per_window", (planned.peak_mb - baseline.peak_mb) / 100
+    parts = {
+        (step, side): in_process("scale:steps", folder, side=side, size=size, step=step)
+        for side, size in (_MANY, _FEW)
+        for step in ("dataset_build", "inference", "postprocess")
+    }
+    for step, names, amount in (
+        ("dataset_build", ("build_ms_per_raster", "build_ms_per_mb"), _MEGABYTES),
+        ("inference", ("inference_ms_per_window", "inference_ms_per_mb"), _MEGABYTES),
+        ("postprocess", ("postprocess_ms_per_window", "postprocess_ms_per_megapixel"), _MEGAPIXELS),
+    ):
+        found = _two(parts[step, _MANY[0]].seconds, parts[step, _FEW[0]].seconds, amount)
+        yield from zip(names, found, strict=True)
     tiles = 256
     combining.tiles(folder / f"tiles_{tiles}", tiles)
-    combined = in_process("combining:ours", folder, count=tiles)
-    yield "combine_ms_per_megapixel", combined.seconds * 1e3 / (tiles * 512**2 / 1e6)
-    yield "combine_gb", combined.peak_mb / 1e3
-    yield "worker_gb", memory
+    result = in_process("scale:combined", folder, count=tiles)
+    yield "combine_ms_per_megapixel", result.seconds * 1e3 / (tiles * 512**2 / 1e6)
+    yield "combine_gb", result.peak_mb / 1e3
+    yield "worker_gb", parts["inference", _FEW[0]].peak_mb / 1e3
 
 
 def encoders(folder: Path) -> Iterator[tuple[str, int, float, float]]:
