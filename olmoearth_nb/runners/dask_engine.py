@@ -90,6 +90,8 @@ class DaskEngine:
         search_path: Folders of custom classes.
     """
 
+    gives_gpus = True
+
     def __init__(self, client: Any, search_path: Sequence[Path]) -> None:
         self.client = client
         self.search_path = search_path

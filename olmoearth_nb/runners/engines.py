@@ -34,7 +34,13 @@ _one_job = threading.Lock()
 
 
 class Engine(Protocol):
-    """Runs jobs somewhere."""
+    """Runs jobs somewhere.
+
+    Attributes:
+        gives_gpus: Whether whoever started the workers may have given each a GPU.
+    """
+
+    gives_gpus: bool
 
     def run(self, work: Callable[[JobT], ResultT], jobs: Sequence[JobT]) -> Iterator[tuple[JobT, ResultT]]:
         """Applies a function to jobs and yields each with its result, as they come.
@@ -150,6 +156,8 @@ class Processes:
         workers: How many.
         search_path: Folders of custom classes.
     """
+
+    gives_gpus = False
 
     def __init__(self, workers: int, search_path: Sequence[Path]) -> None:
         self.workers = workers

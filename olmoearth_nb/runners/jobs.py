@@ -73,6 +73,7 @@ class _PredictJob:
     source: ModelSource
     dataset: Path
     specs: Sequence[WindowSpec]
+    gives_gpus: bool
 
     @property
     def label(self) -> str:
@@ -108,7 +109,7 @@ def predict_on(
     chunks = [ordered[start : start + length] for start in range(0, len(ordered), length)]
     wanted = [chunk for chunk in chunks if any((spec.group, spec.name) not in done for spec in chunk)]
     bar.update(len(ordered) - sum(map(len, wanted)))
-    jobs = [_PredictJob(source=source, dataset=dataset, specs=chunk) for chunk in wanted]
+    jobs = [_PredictJob(source=source, dataset=dataset, specs=chunk, gives_gpus=engine.gives_gpus) for chunk in wanted]
     outcomes: list[WindowOutcome] = []
     for job, found in engine.run(_predict, jobs):
         outcomes += found
@@ -117,13 +118,15 @@ def predict_on(
 
 
 def _predict(job: _PredictJob) -> list[WindowOutcome]:
+    from olmoearth_nb.model.gpus import worker_device
     from olmoearth_nb.model.predict import predict_windows
 
     source = job.source
-    key = (str(source.project.path), source.device, source.precision)
+    device = worker_device(source.device, given=job.gives_gpus)
+    key = (str(source.project.path), device, source.precision)
     if key not in _models:
         _models.clear()
-        _models[key] = Models(source.project, device=source.device, precision=source.precision)
+        _models[key] = Models(source.project, device=device, precision=source.precision)
     dataset = open_dataset(job.dataset)
     return predict_windows(
         _models[key].load(source.checkpoint, source.variables),

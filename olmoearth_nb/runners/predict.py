@@ -346,7 +346,8 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
         """Runs steps in their order, in this process, in several, or on the workers of a cluster.
 
         The files are the same, bit for bit, with each engine and any number of workers, on machines of one kind. What a
-        worker that dies had in hand is done again by another one.
+        worker that dies had in hand is done again by another one. On a machine with several GPUs each worker computes
+        on one of its own, in turn, or on the one that its cluster gave it (``CUDA_VISIBLE_DEVICES``).
 
         Args:
             steps: See :meth:`run_pipeline`.
