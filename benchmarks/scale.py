@@ -20,6 +20,7 @@ from benchmarks import combining, partition
 from benchmarks.measure import in_process
 from benchmarks.models import cnn, write_checkpoint
 from benchmarks.projects import BANDS, dataset, fresh, grid, partitioner, run_yaml, write_imagery, write_project
+from olmoearth_nb.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 READY, COUNTRY = ROOT / "olmoearth_run_data" / "s2_landcover", ROOT / "docs" / "country.geojson"
@@ -28,7 +29,7 @@ _MANY, _FEW = (24, 64), (6, 256)
 _MEGAPIXELS = (_MANY[0] * _MANY[1]) ** 2 / 1e6
 _MEGABYTES = _MEGAPIXELS * len(BANDS) * 2
 # Encoder, its width, crop size: overlap is 8.
-ENCODERS = [("NANO", 128, 32), ("TINY", 192, 32), ("SMALL", 384, 32), ("BASE", 768, 32), ("BASE", 768, 64)]
+ENCODERS = [("NANO", 128, 32), ("NANO", 128, 64), ("TINY", 192, 32), ("BASE", 768, 32)]
 # What docs/scale.md assumes a cluster to be.
 CLUSTER = {"workers": 64, "gpus": 8}
 
@@ -46,21 +47,26 @@ def _cpu(work: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def steps(folder: Path, *, side: int, size: int, step: str) -> float:
-    """CPU seconds of a step in one process, for a small convolutional network; of inference, beside the model."""
+def steps(folder: Path, *, side: int, size: int) -> None:
+    """Writes CPU seconds of steps in one process, for a small convolutional network; of inference, beside the model."""
+    _steps(folder / "first", 1, 64)  # what is imported and checked once is not counted
+    write_json(folder / f"{side}.json", _steps(folder / "second", side, size))
+
+
+def _steps(folder: Path, side: int, size: int) -> dict[str, float]:
     from olmoearth_nb import BuildOptions, OlmoEarthRunPredictRunner
 
-    project, scratch = folder / "project", folder / "scratch"
-    if step == "dataset_build":
-        imagery = write_imagery(fresh(folder / "imagery"), side * size + 8)
-        run, extent = run_yaml(partitioner("NoopPartitioner"), grid(size)), side * size * 10 - 30
-        write_project(fresh(project), run=run, data=dataset(imagery), area=(extent, extent))
-        write_checkpoint(project, cnn(BANDS))
-        fresh(scratch)
-    runner = OlmoEarthRunPredictRunner(project, scratch, build=BuildOptions(workers=0), progress=False)
-    if step == "dataset_build":
-        runner.partition()
-    return _cpu(lambda: runner.run([step])) if step != "inference" else _beside_the_model(runner)
+    imagery, extent = write_imagery(fresh(folder) / "imagery", side * size + 8), side * size * 10 - 30
+    run = run_yaml(partitioner("NoopPartitioner"), grid(size))
+    project = write_project(folder / "project", run=run, data=dataset(imagery), area=(extent, extent))
+    write_checkpoint(project, cnn(BANDS))
+    runner = OlmoEarthRunPredictRunner(project, folder / "scratch", build=BuildOptions(workers=0), progress=False)
+    runner.partition()
+    return {
+        "dataset_build": _cpu(lambda: runner.run(["dataset_build"])),
+        "inference": _beside_the_model(runner),
+        "postprocess": _cpu(lambda: runner.run(["postprocess"])),
+    }
 
 
 def _beside_the_model(runner: Any) -> float:
@@ -74,9 +80,11 @@ def _beside_the_model(runner: Any) -> float:
         inside.append(time.thread_time() - start)
         return outputs
 
-    predict.forward = counted
     runner.model()
-    return _cpu(lambda: runner.run(["inference"])) - sum(inside)
+    predict.forward = counted
+    seconds = _cpu(lambda: runner.run(["inference"]))
+    predict.forward = forward
+    return seconds - sum(inside)
 
 
 def partitioned(folder: Path) -> float:
@@ -95,24 +103,20 @@ def figures(folder: Path) -> Iterator[tuple[str, float]]:
     baseline, planned = in_process("scale:partitioned", small), in_process("scale:partitioned", large)
     yield "partition_ms_per_window", planned.seconds / 100
     yield "plan_kb_per_window", (planned.peak_mb - baseline.peak_mb) / 100
-    parts = {
-        (step, side): in_process("scale:steps", folder, side=side, size=size, step=step)
-        for side, size in (_MANY, _FEW)
-        for step in ("dataset_build", "inference", "postprocess")
-    }
+    workers = {side: in_process("scale:steps", folder, side=side, size=size) for side, size in (_MANY, _FEW)}
+    many, few = (read_json(folder / f"{side}.json") for side, _ in (_MANY, _FEW))
     for step, names, amount in (
         ("dataset_build", ("build_ms_per_raster", "build_ms_per_mb"), _MEGABYTES),
         ("inference", ("inference_ms_per_window", "inference_ms_per_mb"), _MEGABYTES),
         ("postprocess", ("postprocess_ms_per_window", "postprocess_ms_per_megapixel"), _MEGAPIXELS),
     ):
-        found = _two(parts[step, _MANY[0]].seconds, parts[step, _FEW[0]].seconds, amount)
-        yield from zip(names, found, strict=True)
+        yield from zip(names, _two(many[step], few[step], amount), strict=True)
     tiles = 256
     combining.tiles(folder / f"tiles_{tiles}", tiles)
     result = in_process("scale:combined", folder, count=tiles)
     yield "combine_ms_per_megapixel", result.seconds * 1e3 / (tiles * 512**2 / 1e6)
     yield "combine_gb", result.peak_mb / 1e3
-    yield "worker_gb", parts["inference", _FEW[0]].peak_mb / 1e3
+    yield "worker_gb", workers[_FEW[0]].peak_mb / 1e3
 
 
 def encoders(folder: Path) -> Iterator[tuple[str, int, float, float]]:
