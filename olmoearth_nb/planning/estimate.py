@@ -84,7 +84,17 @@ class Estimate:
         ]
         totals = [total_of(self.steps, where) for where in INFERENCE]
         steps = [_step_row(one) for one in (*self.steps, *totals)]
-        steps.append((f"keeping it {months:g} months", "", "", "", "", f"{self.keeping_dollars:,.2f}", ""))
+        steps.append(
+            (
+                f"keeping it, {months:g} month{'' if months == 1 else 's'}",
+                "",
+                "",
+                "",
+                "",
+                f"{self.keeping_dollars:,.2f}",
+                "",
+            )
+        )
         breaks = [
             (
                 one.what,

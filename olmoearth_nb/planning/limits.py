@@ -101,6 +101,7 @@ def limits_of(
         machine: What there is.
         windows: Of the request.
     """
+    elsewhere = figures["workers"].value > machine.cores
     smaller = "fewer workers, or a machine with more"
     rows: list[tuple[str, float, float | None, str, str]] = [
         ("disk at the scratch", amounts.scratch_bytes, machine.disk, "bytes", "another --scratch-path, or fewer dates"),
@@ -108,7 +109,8 @@ def limits_of(
         ("windows in a folder", amounts.folder_entries, _FOLDER, "windows", "smaller partitions"),
         ("windows of a plan", windows, MAX_WINDOWS, "windows", "larger windows, or several requests"),
         ("memory of planning", amounts.plan_memory, machine.memory, "bytes", "larger windows, or several requests"),
-        (_WORKERS, amounts.worker_memory, machine.memory, "bytes", smaller),
+        # More workers than cores are those of a cluster.
+        (_WORKERS, amounts.worker_memory, None if elsewhere else machine.memory, "bytes", smaller),
         (_COMBINING, amounts.combine_memory, machine.memory, "bytes", "a machine with more"),
     ]
     known = {one.step: one.seconds / 3600 for one in steps if one.seconds is not None}

@@ -13,7 +13,7 @@ from olmoearth_nb.planning.steps import StepCost
 GB = 10**9
 
 
-def found(*, steps: tuple[StepCost, ...] = (), disk: int = 100 * GB, inodes: int | None = None) -> dict[str, Limit]:
+def found(*, steps: tuple[StepCost, ...] = (), inodes: int | None = None, workers: int = 2) -> dict[str, Limit]:
     amounts = Amounts(
         fetched_bytes=None,
         imagery_bytes=None,
@@ -25,8 +25,8 @@ def found(*, steps: tuple[StepCost, ...] = (), disk: int = 100 * GB, inodes: int
         worker_memory=2 * GB,
         combine_memory=GB // 2,
     )
-    machine = Machine(cores=2, memory=8 * GB, disk=disk, inodes=inodes)
-    limits = limits_of(amounts, steps, figures_of(Rates(patience_hours=10), {}), machine, windows=1000)
+    machine = Machine(cores=2, memory=8 * GB, disk=100 * GB, inodes=inodes)
+    limits = limits_of(amounts, steps, figures_of(Rates(patience_hours=10, workers=workers), {}), machine, windows=1000)
     assert list(limits) == sorted(limits, key=lambda one: -one.share)
     return {one.what: one for one in limits}
 
@@ -40,6 +40,7 @@ def test_shares_and_where_it_breaks() -> None:
     assert limits["disk at the scratch"].breaks_at == 2000
     assert limits["memory of planning"].breaks_at == 8000
     assert limits["memory of the workers"].breaks_at is None
+    assert "memory of the workers" not in found(workers=64)  # they are elsewhere
     assert "files at the scratch" not in found()  # the file system does not say
 
 
