@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -36,7 +37,7 @@ FORMATS = {
 
 _CRS = "EPSG:4326"
 # 2.4 m a step of a tile's coordinates at the equator; clients enlarge from there.
-_TILE_OPTIONS = {"MINZOOM": 0, "MAXZOOM": 12}
+_FINEST_ZOOM = 12
 # Columns that formats have of their own.
 _RESERVED = ("geometry", "geom", "fid", "ogc_fid", "mvt_id")
 _INT64 = np.iinfo(np.int64)
@@ -172,19 +173,29 @@ def _write(frame: gpd.GeoDataFrame, path: Path, kind: str, *, layer: str) -> Non
     if kind == "GeoParquet":
         frame.to_parquet(path, index=False, compression="zstd")
         return
-    options: dict[str, Any] = dict(_TILE_OPTIONS) if kind == "PMTiles" else {}
+    options: dict[str, Any] = _zooms(frame) if kind == "PMTiles" else {}
     if kind == "FlatGeobuf" and frame.geometry.isna().any():
         options["SPATIAL_INDEX"] = "NO"  # it has no place for what lies nowhere
     types = frame.geometry.geom_type.dropna().unique()
-    pyogrio.write_dataframe(
-        frame,
-        path,
-        driver=kind,
-        layer=layer,
-        geometry_type=types[0] if len(types) == 1 else "Unknown",
-        promote_to_multi=False,
-        **options,
-    )
+    with warnings.catch_warnings():
+        # Tiles of very many features are coarser, seen from afar.
+        warnings.filterwarnings("ignore", message=".*exceeded the default maximum tile size", category=RuntimeWarning)
+        pyogrio.write_dataframe(
+            frame,
+            path,
+            driver=kind,
+            layer=layer,
+            geometry_type=types[0] if len(types) == 1 else "Unknown",
+            promote_to_multi=False,
+            **options,
+        )
+
+
+def _zooms(frame: gpd.GeoDataFrame) -> dict[str, int]:
+    """Levels of tiles, from the one where all features together are an eighth of a tile: coarser ones cost as much."""
+    west, south, east, north = frame.total_bounds.tolist()
+    tiles = 360 / max(east - west, north - south, 360 / 2**_FINEST_ZOOM)
+    return {"MINZOOM": max(int(np.log2(tiles)) - 3, 0), "MAXZOOM": _FINEST_ZOOM}
 
 
 def _read(source: str | PathLike[str], legend: Legend | None) -> list[dict[str, Any]]:
