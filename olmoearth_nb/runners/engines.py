@@ -29,7 +29,7 @@ JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
 # Pools that break before any job is done, one after the other, until that is an error; and pools that break at all.
-_TRIES, _ATTEMPTS = 3, 20
+_TRIES, _ATTEMPTS = 5, 20
 _one_job = threading.Lock()
 
 
