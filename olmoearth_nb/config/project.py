@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -18,9 +19,11 @@ from olmoearth_nb.config.runconfig import RunConfig, read_run_config
 from olmoearth_nb.config.schema import RUN_CONFIG_NAME
 from olmoearth_nb.config.single_file.schema import SINGLE_CONFIG_NAME
 from olmoearth_nb.config.single_file.written import converted_folder
-from olmoearth_nb.errors import ProjectError, UsageError
+from olmoearth_nb.errors import InputFileError, ProjectError, UsageError
 from olmoearth_nb.files import absolute_path, shown_path
 from olmoearth_nb.legend import Legend
+from olmoearth_nb.remote.fetching import fetched
+from olmoearth_nb.remote.places import Place, place_of
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import StepName
 
@@ -35,14 +38,18 @@ class Project:
     Files may be edited while the object lives: what it says is read anew when a file has changed.
 
     Args:
-        path: The folder, or the bundle; a relative path is made absolute here.
+        path: The folder, or the bundle; a relative path is made absolute here. Either may be a URL (``s3://…``) or a
+            ``UPath``: its files are fetched, those that have changed each time that the project is opened.
 
     Attributes:
-        path: The folder; of a bundle, that in the cache which its verified files were unpacked to.
+        path: The folder; of a bundle, that in the cache which its verified files were unpacked to; of a URL, its
+            working copy.
         bundle: The bundle; None if a folder was given.
+        place: Where the project lies, if it does not lie on this machine.
 
     Raises:
         ProjectError: If there is no such folder, or the bundle is damaged.
+        StorageError: If the URL can't be reached.
 
     Example:
         >>> Project("olmoearth_run_data/demo").check().raise_for("partition")  # doctest: +SKIP
@@ -52,7 +59,9 @@ class Project:
     REQUEST_FOLDER: ClassVar[str] = "prediction"
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = absolute_path(path, what="project")
+        found = place_of(path)
+        self.place = found if isinstance(found, Place) else None
+        self.path = _fetched(found) if isinstance(found, Place) else absolute_path(found, what="project")
         self.bundle = self.path if is_archive(self.path) else None
         if self.bundle is not None:
             folder, manifest = unpacked(self.bundle)
@@ -208,6 +217,16 @@ class Project:
         warn_of_renamed(self.dataset_config_path, file.modern)
         return file.with_absolute_paths(self.data_path)
 
+    def portable(self, value: Any) -> Any:
+        """A value that says the same on every machine: the URL of the project in place of its working copy.
+
+        Args:
+            value: What JSON can say.
+        """
+        if self.place is None:
+            return value
+        return json.loads(json.dumps(value).replace(json.dumps(str(self.path))[1:-1], self.place.url))
+
     def check(
         self, steps: Iterable[StepName | str] | None = None, *, model: bool = True, random_weights: bool = False
     ) -> CheckReport:
@@ -259,9 +278,19 @@ class Project:
         return html_table(_COLUMNS, self._rows(), caption=self._caption())
 
     def _caption(self) -> str:
+        if self.place is not None:
+            return f"Project {self.name}, fetched from {self.place.url}"
         return f"Project {self.name} in {shown_path(self.path.parent if self.bundle is None else self.bundle)}"
 
 
 @functools.lru_cache(maxsize=16)
 def _read_run_config(path: Path, _mtime_ns: int, _size: int) -> RunConfig:
     return read_run_config(path)
+
+
+def _fetched(place: Place) -> Path:
+    try:
+        # Scratches that lie in a project are no part of it.
+        return fetched(place, what="project", wanted=lambda path: not path.startswith("scratches/"))
+    except InputFileError as error:
+        raise ProjectError("The project folder is missing.", where=place.url, fix=error.fix) from error

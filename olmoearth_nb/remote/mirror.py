@@ -49,20 +49,25 @@ class Mirror:
         place: The folder.
         root: Its working copy; what is known about it lies beside.
         paths: Folders of this machine that texts in the working copy name, and what they are called remotely.
+        has_marks: Whether it is a scratch, some of whose files say that others are whole.
 
     Attributes:
         place: The folder.
         root: Its working copy.
         there: What lies remotely, by relative path, as of the last listing and of what was sent since.
+        transfer: Sends and fetches.
     """
 
-    def __init__(self, place: Place, root: Path, *, paths: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, place: Place, root: Path, *, paths: Mapping[str, str] | None = None, has_marks: bool = True
+    ) -> None:
         self.place = place
         self.root = root
         self.there: dict[str, Stored] = {}
         self._journal = Journal(root.with_name("synced.jsonl"))
         self._texts = Texts(paths or {})
-        self._transfer = Transfer(place, root.with_name("incoming"))
+        self._mark_of: Callable[[str], str | None] = mark_of if has_marks else lambda _: None
+        self.transfer = Transfer(place, root.with_name("incoming"))
         self._lock = threading.RLock()
         self._is_listed = False
 
@@ -75,7 +80,7 @@ class Mirror:
             StorageError: If it can't be listed.
         """
         with self._lock:
-            found, same = self._transfer.listing(), self._journal.same
+            found, same = self.transfer.listing(), self._journal.same
             times = self._times(found.pop(LISTING, None))
             for path, now in found.items():
                 known = same.get(path)
@@ -89,17 +94,18 @@ class Mirror:
             self.there, self._is_listed = found, True
 
     def _times(self, listing: Stored | None) -> dict[str, Stored]:
-        content = None if listing is None else self._transfer.read(LISTING)
+        content = None if listing is None else self.transfer.read(LISTING)
         try:
             return {path: Stored(*values) for path, values in json.loads(content or b"{}").items()}
         except (ValueError, TypeError, AttributeError):
             return {}
 
-    def pull(self, wanted: Callable[[str], bool]) -> list[str]:
+    def pull(self, wanted: Callable[[str], bool], *, restore: bool = False) -> list[str]:
         """Fetches what is new or changed since the last look, and removes what was removed remotely.
 
         Args:
             wanted: Says of a relative path whether it is needed here.
+            restore: Fetch again what was removed here, which is removed remotely by the next push otherwise.
 
         Returns:
             What was fetched.
@@ -110,6 +116,8 @@ class Mirror:
         with self._lock:
             if not self.there:
                 self.look()
+            if restore:
+                self._journal.forget([path for path in self._journal.same if not (self.root / path).exists()])
             news = [path for path in self.there if wanted(path) and not is_passing(path) and self._is_whole(path)]
             news = [path for path in news if self._is_news(path)]
             self._fetch(news)
@@ -125,7 +133,7 @@ class Mirror:
                 (self.root / path).unlink(missing_ok=True)
 
     def _is_whole(self, path: str) -> bool:
-        mark = mark_of(path)
+        mark = self._mark_of(path)
         # Windows that are rows of a database have no marks.
         return mark is None or mark in self.there or f"{mark.partition('/')[0]}/windows.sqlite3" in self.there
 
@@ -134,7 +142,7 @@ class Mirror:
         known, now = self._journal.same.get(path), self.there[path]
         if path in self._journal.under_way or (known is not None and known.stored.tag == now.tag):
             return False
-        local, mark = local_file(self.root / path), mark_of(path)
+        local, mark = local_file(self.root / path), self._mark_of(path)
         if local is None or (known is not None and known.local == local):
             return True
         if mark is not None and not (self.root / mark).exists():
@@ -142,8 +150,8 @@ class Mirror:
         raise StorageError(
             "A file was changed in the working copy and remotely.",
             where=f"{self.place.url}/{path}",
-            fix=f"Another run has worked there since. Remove {self.root.parent} to go on from what lies remotely (what "
-            "was not sent is lost then), or use another scratch.",
+            fix=f"Somebody else has worked there since. Remove {self.root.parent} to go on from what lies remotely; "
+            "what was not sent is lost then.",
         )
 
     def _fetch(self, paths: list[str]) -> None:
@@ -153,7 +161,7 @@ class Mirror:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(b"")
         self._arrived({path: found for path in empty if (found := local_file(self.root / path)) is not None})
-        for batch in self._transfer.fetch([path for path in paths if self.there[path].size]):
+        for batch in self.transfer.fetch([path for path in paths if self.there[path].size]):
             arrived = {}
             for path, source in batch.items():
                 self._texts.arrived(path, source)
@@ -192,7 +200,7 @@ class Mirror:
             gone = {path for path in known if path not in here and path.startswith(folders)}
             if settled:
                 newest = time.time_ns() - int(_SETTLED * 1e9)
-                changed = {path for path in changed if mark_of(path) or here[path].mtime_ns < newest}
+                changed = {path for path in changed if self._mark_of(path) or here[path].mtime_ns < newest}
             if not changed and not gone:
                 return {}
             before = dict(self.there)
@@ -207,7 +215,7 @@ class Mirror:
         return {
             path: local
             for path, local in found.items()
-            if (mark := mark_of(path)) is None or mark in found or path.partition("/")[0] in rows
+            if (mark := self._mark_of(path)) is None or mark in found or path.partition("/")[0] in rows
         }
 
     def _withdraw(self, changed: set[str], gone: set[str]) -> set[str]:
@@ -216,7 +224,7 @@ class Mirror:
         Returns:
             What is to be sent.
         """
-        marks = {mark for path in changed | gone if (mark := mark_of(path)) is not None and mark in self.there}
+        marks = {mark for path in changed | gone if (mark := self._mark_of(path)) is not None and mark in self.there}
         dead = {path for path in gone & self.there.keys() if any(self._governed(path))}
         self._forget(marks | dead)
         if LEDGER in changed | gone and LEDGER in self.there:
@@ -228,19 +236,19 @@ class Mirror:
     def _governed(self, mark: str) -> Iterable[str]:
         """Remote files that a mark speaks of."""
         folder = speaks_of(mark)
-        return (path for path in self.there if path.startswith(folder) and mark_of(path) == mark)
+        return (path for path in self.there if path.startswith(folder) and self._mark_of(path) == mark)
 
     def _forget(self, paths: Iterable[str]) -> None:
         paths = list(paths)
         self._journal.begin(paths)
-        self._transfer.remove(path for path in paths if path in self.there)
+        self.transfer.remove(path for path in paths if path in self.there)
         for path in paths:
             self.there.pop(path, None)
         self._journal.forget(path for path in paths if not (self.root / path).exists())
 
     def _withdraw_steps(self) -> None:
         """Until all has arrived, the remote ledger has only the steps that are as they were."""
-        theirs, ours = self._transfer.read(LEDGER), None
+        theirs, ours = self.transfer.read(LEDGER), None
         with contextlib.suppress(InputFileError):
             ours = read_json(self.root / LEDGER)
         try:
@@ -250,10 +258,10 @@ class Mirror:
             noted, kept = None, {}
         if kept != noted:
             self._journal.begin([LEDGER])
-            self._transfer.write(LEDGER, json.dumps(kept).encode())
+            self.transfer.write(LEDGER, json.dumps(kept).encode())
 
     def _send(self, here: Mapping[str, Local], changed: set[str]) -> None:
-        marks = {mark for path in here if (mark := mark_of(path)) is not None}
+        marks = {mark for path in here if (mark := self._mark_of(path)) is not None}
         ready = changed & here.keys()
         content = ready - marks - {LEDGER}
         # What is new goes before what it replaces: a raster that was processed needs the unprocessed one beside it.
@@ -269,14 +277,14 @@ class Mirror:
         return all(
             path in same and same[path].local == local
             for path, local in walk(self.root, speaks_of(mark))
-            if mark_of(path) == mark and not is_passing(path)
+            if self._mark_of(path) == mark and not is_passing(path)
         )
 
     def _put(self, paths: Iterable[str]) -> None:
         before = {path: local for path in paths if (local := local_file(self.root / path)) is not None}
         with self._texts.leaving(self.root, before) as sources:
             self._journal.begin(before)
-            for sent in self._transfer.send(sources):
+            for sent in self.transfer.send(sources):
                 stored = {path: Stored(size, "", before[path].mtime_ns) for path, size in sent.items()}
                 self.there |= stored
                 # What was changed on its way is sent again.
@@ -319,5 +327,5 @@ class Mirror:
         """
         with self._lock:
             self.look()
-            self._transfer.write(LISTING, json.dumps(self.there).encode())
+            self.transfer.write(LISTING, json.dumps(self.there).encode())
             self._journal.rewrite()

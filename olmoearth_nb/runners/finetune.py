@@ -25,6 +25,7 @@ from olmoearth_nb.runners.base import (
 )
 from olmoearth_nb.runners.components import check_once, with_modules, worker_start
 from olmoearth_nb.runners.finetune_looks import STEPS, FineTuneLooks, training_summary
+from olmoearth_nb.runners.home import at_home
 from olmoearth_nb.runners.summaries import (
     BuildSummary,
     PrepareSummary,
@@ -48,8 +49,9 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
     """Fine-tunes on annotations, step by step; every step can be run alone, again, and in a new process.
 
     Args:
-        project_path: The project folder.
-        scratch_path: Folder for everything the run writes.
+        project_path: The project folder; a URL (``s3://…``) or a ``UPath`` too.
+        scratch_path: Folder for everything the run writes. On an object store, steps work in a copy on this machine,
+            and what they make is sent there as they go, checkpoints too.
         random_weights: Start training from random weights in place of pretrained ones, which would be fetched.
         device: ``cuda``, ``mps`` or ``cpu``; the best there is if None.
         precision: ``32``, ``bf16-mixed`` or ``16-mixed``; that of ``model.yaml`` if None.
@@ -64,6 +66,7 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
         >>> runner.prepare_labeled_windows()  # doctest: +SKIP
     """
 
+    @at_home(writes=True)
     @alone
     @with_modules
     def prepare_labeled_windows(self, *, overwrite: bool = False) -> PrepareSummary:
@@ -131,6 +134,7 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
             notes=notes,
         )
 
+    @at_home("tiles", writes=True)
     @alone
     @with_modules
     def build_dataset_from_windows(
@@ -183,6 +187,7 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
             notes=notes,
         )
 
+    @at_home("imagery", "training", writes=True)
     @alone
     @with_modules
     def fine_tune(self, *, max_epochs: int | None = None, overwrite: bool = False) -> TrainingSummary:

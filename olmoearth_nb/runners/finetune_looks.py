@@ -17,17 +17,15 @@ from olmoearth_nb.errors import (
     StaleScratchError,
 )
 from olmoearth_nb.evaluation.ranking import check_criterion
-from olmoearth_nb.files import absolute_path
 from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
 from olmoearth_nb.progress import Progress
-from olmoearth_nb.runners.base import (
-    build_options,
-    scratch_folder,
-)
+from olmoearth_nb.remote.layout import Kind, Needs
+from olmoearth_nb.runners.base import Ids, build_options
 from olmoearth_nb.runners.components import Components, with_modules
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.finetune_scratch import FineTuneScratch
 from olmoearth_nb.runners.frames import finetune_frame
+from olmoearth_nb.runners.home import EVERYTHING, at_home, input_path, open_scratch, shown
 from olmoearth_nb.runners.label_report import LabelReport, make_label_report
 from olmoearth_nb.runners.measuring import measured_splits
 from olmoearth_nb.runners.models import Models
@@ -76,7 +74,8 @@ class FineTuneLooks:
         progress: Progress = None,
     ) -> None:
         self.project = Project(project_path)
-        self.workspace = FineTuneWorkspace(scratch_folder(scratch_path, self.project.path))
+        root, self.home = open_scratch(scratch_path, self.project)
+        self.workspace = FineTuneWorkspace(root)
         self.device = device
         self.precision = precision
         self.build_options = build_options(build)
@@ -86,7 +85,7 @@ class FineTuneLooks:
         self._models = Models(self.project, device=device, precision=precision)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(project={str(self.project.path)!r}, scratch={str(self.workspace.root)!r})"
+        return shown(self)
 
     def _repr_html_(self) -> str:
         return self.status()._repr_html_()
@@ -107,6 +106,7 @@ class FineTuneLooks:
             )
         return read_annotation_tasks(tasks, annotations, label_property=self.scratch.window_prep.label_property)
 
+    @at_home(*EVERYTHING)
     def label_report(self) -> LabelReport:
         """What is doubtful about the labels, before imagery is paid for; works before windows are prepared and after.
 
@@ -118,6 +118,7 @@ class FineTuneLooks:
         """
         return make_label_report(self)
 
+    @at_home(*EVERYTHING)
     @with_modules
     def evaluate(self, split: str | Sequence[str] | None = "test", *, apart_from: str | None = None) -> Evaluation:
         """How right the best checkpoint is on a split: by class, by window, with intervals, and where it is wrong.
@@ -136,6 +137,7 @@ class FineTuneLooks:
         """
         return measured_splits(self, split, apart_from=apart_from)
 
+    @at_home(*EVERYTHING)
     @with_modules
     def worst(self, n: int = 10, *, by: str = "loss", split: str | Sequence[str] | None = "test") -> WorstWindows:
         """The windows of a split that the best checkpoint does worst on, or is least sure of.
@@ -152,6 +154,7 @@ class FineTuneLooks:
         check_criterion(n, by)
         return self.evaluate(split).worst(n, by=by)
 
+    @at_home()
     def windows(self) -> gpd.GeoDataFrame:
         """The labelled windows: name, split, bounds, time range, state of every layer, reasons.
 
@@ -171,6 +174,7 @@ class FineTuneLooks:
             failures=self.scratch.failures_path,
         )
 
+    @at_home("training")
     def training(self) -> TrainingSummary | None:
         """The training of this scratch as far as it is, or None if none has begun."""
         from olmoearth_nb.model.finetune import read_training
@@ -179,10 +183,12 @@ class FineTuneLooks:
         return None if result is None else training_summary(result, result.seconds, self.scratch.notes())
 
     @property
+    @at_home(*EVERYTHING)
     def plot(self) -> FineTunePlots:
         """Pictures of what there is by now: ``runner.plot.labels()``, ``runner.plot.training()`` and others."""
         return FineTunePlots(self)
 
+    @at_home(*EVERYTHING)
     def map(
         self,
         *,
@@ -214,6 +220,7 @@ class FineTuneLooks:
         view = ImageryView(layer=layer, bands=bands, time_step=time_step, percentiles=percentiles, colormap=colormap)
         return build_map(finetune_layers(self, color_by=color_by, view=view))
 
+    @at_home(*EVERYTHING)
     def layers(self, *, view: ImageryView | None = None) -> list[Layer]:
         """What there is by now as layers of a map, for maps of your own: ``olmoearth_nb.maps.preview.build_map(…)``.
 
@@ -225,6 +232,7 @@ class FineTuneLooks:
 
         return finetune_layers(self, color_by=None, view=view or ImageryView())
 
+    @at_home(*EVERYTHING)
     def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
         """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
 
@@ -243,6 +251,7 @@ class FineTuneLooks:
 
         return comparison(self, left, right, view=ImageryView(bands=bands))
 
+    @at_home(*EVERYTHING)
     def browse(
         self, *, color_by: str | None = None, label: str | None = None, bands: str | Sequence[str] | None = None
     ) -> WindowBrowser:
@@ -264,6 +273,7 @@ class FineTuneLooks:
         view = None if bands is None else ImageryView(bands=bands)
         return finetune_browser(self, color_by=color_by, label=label, view=view)
 
+    @at_home()
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""
         prepare, build, train = STEPS
@@ -295,9 +305,10 @@ class FineTuneLooks:
             MissingStepError: If there is no checkpoint.
             ModelError: If the model can't be loaded.
         """
-        chosen = self.best_checkpoint() if checkpoint is None else absolute_path(checkpoint, what="checkpoint")
+        chosen = input_path(checkpoint, "checkpoint") or self.best_checkpoint()
         return self._models.load(chosen, self._variables())
 
+    @at_home("training")
     def traced_model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
         """The model for looking at what it does: before any training, with random weights.
 
@@ -312,6 +323,7 @@ class FineTuneLooks:
             return self._models.load(None, self._variables())
         return self.model(checkpoint)
 
+    @at_home(*EVERYTHING)
     @with_modules
     def trace(
         self,
@@ -353,6 +365,15 @@ class FineTuneLooks:
                 "There is no checkpoint yet.", where=str(self.workspace.trainer), fix="Call runner.fine_tune() first."
             )
         return training.best_checkpoint
+
+    def needed(self, kinds: frozenset[Kind], ids: Ids) -> Needs:  # noqa: ARG002  # of runners with partitions
+        """Files of the windows, and of the training.
+
+        Args:
+            kinds: Which of them.
+            ids: Nothing; a fine-tuning has no partitions.
+        """
+        return Needs(kinds=kinds)
 
     # ---- inner -----------------------------------------------------------------------------------------------
 

@@ -93,7 +93,8 @@ class FineTuneScratch:
             case StepName.BUILD_DATASET_FROM_WINDOWS:
                 config = project.dataset_config()
                 without_storage = {key: value for key, value in config.items() if key != "storage"}
-                return {"dataset.json": hash_json(without_storage), "imagery": hash_json(imagery_fingerprint(config))}
+                imagery = hash_json(imagery_fingerprint(config))
+                return {"dataset.json": hash_json(project.portable(without_storage)), "imagery": imagery}
             case _:
                 inputs = {"model.yaml": model_hash(project.model_config_path)}
                 return {**inputs, _START: "random"} if self.random_weights else inputs

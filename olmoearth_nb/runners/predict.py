@@ -27,6 +27,7 @@ from olmoearth_nb.runners.base import (
 from olmoearth_nb.runners.combining import combine
 from olmoearth_nb.runners.components import with_modules, worker_start
 from olmoearth_nb.runners.engines import Engine, open_engine
+from olmoearth_nb.runners.home import at_home
 from olmoearth_nb.runners.jobs import ModelSource, chunk_length, postprocess_on, predict_on
 from olmoearth_nb.runners.predict_looks import STEPS, PredictionLooks
 from olmoearth_nb.runners.summaries import (
@@ -57,8 +58,9 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
     """Predicts for a request, step by step; every step can be run alone, again, and in a new process.
 
     Args:
-        project_path: The project folder.
-        scratch_path: Folder for everything the run writes.
+        project_path: The project folder; like all paths here, a URL (``s3://…``) or a ``UPath`` too.
+        scratch_path: Folder for everything the run writes. On an object store, steps work in a copy on this machine,
+            and what they make is sent there as they go.
         request_geometry_path: The request; the project's own if None.
         checkpoint_path: The checkpoint; the project's own if None.
         random_weights: Use random weights, the same each time, in place of a checkpoint: to try a project without one.
@@ -84,6 +86,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
     _engine: Engine | None = None
     _threads: int | None = None
 
+    @at_home(writes=True)
     @alone
     @with_modules
     def partition(self, *, overwrite: bool = False, storage: WindowStorage | None = None) -> PartitionSummary:
@@ -132,6 +135,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             partitions={pid: len(windows) for pid, windows in partitions.items()},
         )
 
+    @at_home("tiles", writes=True)
     @with_modules
     def build_dataset(self, ids: Ids = None, *, overwrite: bool = False, strict: bool = False) -> BuildSummary:
         """Gets the imagery of the windows of some partitions; windows that have theirs are left as they are.
@@ -175,6 +179,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             notes=notes,
         )
 
+    @at_home("imagery", writes=True)
     @with_modules
     def run_inference(self, ids: Ids = None, *, overwrite: bool = False, strict: bool = False) -> InferenceSummary:
         """Runs the model on the windows of some partitions; windows that have their output are skipped.
@@ -225,6 +230,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             notes=scratch.notes(),
         )
 
+    @at_home("output", "merged", writes=True)
     @with_modules
     def postprocess(self, ids: Ids = None) -> PostprocessSummary:
         """Postprocesses the windows of some partitions and merges them, partition by partition.
@@ -279,6 +285,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             notes=scratch.notes(),
         )
 
+    @at_home("merged", "results", writes=True)
     @alone
     @with_modules
     def combine(self, ids: Ids = None) -> PredictionResult:

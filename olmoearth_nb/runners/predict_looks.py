@@ -18,23 +18,23 @@ from olmoearth_nb.errors import (
     UsageError,
 )
 from olmoearth_nb.evaluation.ranking import check_criterion
-from olmoearth_nb.files import absolute_path
 from olmoearth_nb.geojson import PredictionRequestCollection, read_request
 from olmoearth_nb.labels.rasterize import whole_number
 from olmoearth_nb.planning import Plan, plan
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.progress import Progress
+from olmoearth_nb.remote.layout import Kind, Needs
 from olmoearth_nb.runners import stages
 from olmoearth_nb.runners.base import (
     Ids,
     build_options,
-    scratch_folder,
     several,
     window_filter,
 )
 from olmoearth_nb.runners.components import Components, check_once, with_modules
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.frames import prediction_frame
+from olmoearth_nb.runners.home import EVERYTHING, at_home, input_path, open_scratch, shown
 from olmoearth_nb.runners.measuring import measured_partitions
 from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.plots import PredictPlots
@@ -108,13 +108,14 @@ class PredictionLooks:
                 found=f"both, checkpoint_path={str(checkpoint_path)!r}",
             )
         self.project = Project(project_path)
-        self.workspace = PredictionWorkspace(scratch_folder(scratch_path, self.project.path))
+        root, self.home = open_scratch(scratch_path, self.project)
+        self.workspace = PredictionWorkspace(root)
         self.scratch = PredictionScratch(
             project=self.project,
             workspace=self.workspace,
-            request_path=_absolute(request_geometry_path, "request") or self.project.request(),
-            checkpoint_path=_absolute(checkpoint_path, "checkpoint") or self.project.checkpoint_path,
-            mask_path=_absolute(mask_path, "mask"),
+            request_path=input_path(request_geometry_path, "request") or self.project.request(),
+            checkpoint_path=input_path(checkpoint_path, "checkpoint") or self.project.checkpoint_path,
+            mask_path=input_path(mask_path, "mask"),
             mask_valid_values=tuple(several(mask_valid_values, what="valid values of a mask")),
             random_weights=random_weights,
         )
@@ -129,7 +130,7 @@ class PredictionLooks:
         self._models = Models(self.project, device=device, precision=precision)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(project={str(self.project.path)!r}, scratch={str(self.workspace.root)!r})"
+        return shown(self)
 
     def _repr_html_(self) -> str:
         return self.status()._repr_html_()
@@ -178,6 +179,7 @@ class PredictionLooks:
             max_windows=max_windows,
         )
 
+    @at_home()
     def partition_ids(self) -> list[str]:
         """Ids of the partitions of this scratch, in order of their numbers.
 
@@ -186,6 +188,7 @@ class PredictionLooks:
         """
         return self.scratch.partition_ids()
 
+    @at_home()
     def windows(self, ids: Ids = None) -> gpd.GeoDataFrame:
         """The windows of some partitions: name, partition, bounds, time range, state of every layer, reasons.
 
@@ -199,10 +202,12 @@ class PredictionLooks:
         return prediction_frame(scratch, {pid: scratch.windows_of(pid) for pid in scratch.partition_ids(ids)})
 
     @property
+    @at_home(*EVERYTHING)
     def plot(self) -> PredictPlots:
         """Pictures of what there is by now: ``runner.plot.windows()``, ``runner.plot.imagery()`` and others."""
         return PredictPlots(self)
 
+    @at_home(*EVERYTHING)
     def map(
         self,
         ids: Ids = None,
@@ -242,6 +247,7 @@ class PredictionLooks:
             shown.use_tiles()
         return shown
 
+    @at_home(*EVERYTHING)
     def layers(self, *, view: ImageryView | None = None) -> list[Layer]:
         """What there is by now as layers of a map, for maps of your own: ``olmoearth_nb.maps.preview.build_map(…)``.
 
@@ -272,6 +278,7 @@ class PredictionLooks:
 
         return PartitionExplorer(self.project, request, planned)
 
+    @at_home(*EVERYTHING)
     def explore_postprocessing(self, stage: str = "partition", *, partition: str | None = None) -> PostprocessingView:
         """A stage of postprocessing before and after, to try other settings on: nothing in the scratch changes.
 
@@ -290,6 +297,7 @@ class PredictionLooks:
         bench = PostprocessingBench(self.scratch, self.components, self._mask())
         return PostprocessingView(bench, stage=stage, partition=partition)
 
+    @at_home(*EVERYTHING)
     def compare(self, left: object, right: object, *, bands: str | Sequence[str] | None = None) -> CompareView:
         """A live map with a line across that can be moved: left of it one thing is seen, right of it another.
 
@@ -308,6 +316,7 @@ class PredictionLooks:
 
         return comparison(self, left, right, view=ImageryView(bands=bands))
 
+    @at_home(*EVERYTHING)
     def browse(
         self, ids: Ids = None, *, color_by: str | None = None, bands: str | Sequence[str] | None = None
     ) -> WindowBrowser:
@@ -329,6 +338,7 @@ class PredictionLooks:
         view = None if bands is None else ImageryView(bands=bands)
         return prediction_browser(self, ids, color_by=color_by, view=view)
 
+    @at_home("merged", "results")
     def status(self) -> Status:
         """How far this scratch is: per step done, partly (n of m) or missing."""
         scratch, workspace = self.scratch, self.workspace
@@ -384,7 +394,7 @@ class PredictionLooks:
         Raises:
             ModelError: If the model or the checkpoint can't be loaded.
         """
-        return self._models.load(_absolute(checkpoint, "checkpoint") or self._weights(), self._variables())
+        return self._models.load(input_path(checkpoint, "checkpoint") or self._weights(), self._variables())
 
     def traced_model(self, checkpoint: str | PathLike[str] | None = None) -> LoadedModel:
         """The model for looking at what it does: without any checkpoint, with random weights.
@@ -399,6 +409,7 @@ class PredictionLooks:
             return self._models.load(None, self._variables())
         return self.model(checkpoint)
 
+    @at_home(*EVERYTHING)
     @with_modules
     def trace(
         self,
@@ -428,6 +439,7 @@ class PredictionLooks:
         """
         return trace_prediction(self, window, features=features, checkpoint=checkpoint, training=training)
 
+    @at_home(*EVERYTHING)
     @with_modules
     def evaluate(self, ids: Ids = None) -> Evaluation:
         """How right the model is on the windows of some partitions that have a label layer.
@@ -443,6 +455,7 @@ class PredictionLooks:
         """
         return measured_partitions(self, ids, labels=True)
 
+    @at_home(*EVERYTHING)
     @with_modules
     def worst(self, n: int = 10, *, by: str = "entropy", ids: Ids = None) -> WorstWindows:
         """The windows that the model is least sure of, or, where there are labels, does worst on.
@@ -459,6 +472,18 @@ class PredictionLooks:
         """
         check_criterion(n, by)
         return measured_partitions(self, ids, labels=by != "entropy").worst(n, by=by)
+
+    def needed(self, kinds: frozenset[Kind], ids: Ids) -> Needs:
+        """Files of some partitions.
+
+        Args:
+            kinds: Which of them.
+            ids: One partition id, several, or None for all.
+        """
+        if ids is None or not kinds:
+            return Needs(kinds=kinds)
+        wanted = self.scratch.partition_ids(ids)
+        return Needs(kinds=kinds, windows=frozenset(self.scratch.specs(wanted)), partitions=frozenset(wanted))
 
     # ---- inner -----------------------------------------------------------------------------------------------
 
@@ -482,7 +507,3 @@ class PredictionLooks:
 
     def _mask(self) -> Mask | None:
         return self.scratch.mask()
-
-
-def _absolute(path: str | PathLike[str] | None, what: str) -> Path | None:
-    return None if path is None else absolute_path(path, what=what)

@@ -110,7 +110,9 @@ class PredictionScratch:
             case StepName.DATASET_BUILD:
                 config = self.project.dataset_config()
                 return {
-                    "dataset.json": hash_json({key: value for key, value in config.items() if key != "storage"}),
+                    "dataset.json": hash_json(
+                        self.project.portable({key: value for key, value in config.items() if key != "storage"})
+                    ),
                     "imagery": hash_json(imagery_fingerprint(config)),
                 }
             case _:

@@ -150,7 +150,7 @@ class _Orders:
 
     def __init__(self, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, fail_at: int | None = None) -> None:
         self.orders: list[tuple[str, str]] = []
-        transfer = mirror._transfer
+        transfer = mirror.transfer
 
         def noting(name: str, inner: Any) -> Any:
             def called(paths: Any, *rest: Any) -> Any:
@@ -311,12 +311,12 @@ def test_a_file_that_is_removed_while_it_is_sent(
     one = machine("one")
     for name in "abc":
         _write(one, name, name)
-    put = one._transfer.files.put
+    put = one.transfer.files.put
 
     def put_late(sources: list[str], targets: list[str]) -> None:
         (one.root / "b").unlink(missing_ok=True)
         put(sources, targets)
 
-    monkeypatch.setattr(one._transfer.files, "put", put_late)
+    monkeypatch.setattr(one.transfer.files, "put", put_late)
     one.push()
     assert remote.all() == {"a": "a", "c": "c"}
