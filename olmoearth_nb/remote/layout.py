@@ -7,7 +7,6 @@ partition. Such a mark is sent after what it speaks of, and taken away before th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -110,8 +109,8 @@ class Needs:
     Attributes:
         kinds: Beside light ones.
         windows: Groups and names; all if None.
-        partitions: Ids whose results are needed; all if None.
-        elsewhere: Whether light files of other windows are needed too.
+        partitions: Ids of partitions; all if None.
+        elsewhere: Whether light files of other windows and partitions are needed too.
     """
 
     kinds: frozenset[Kind] = frozenset()
@@ -122,14 +121,9 @@ class Needs:
     def __call__(self, path: str) -> bool:
         """Whether a file is among them."""
         kind = kind_of(path)
-        window = _WINDOW.match(path)
+        window, partition = _WINDOW.match(path), _PARTITION.match(path)
         if window and self.windows is not None and (kind != "light" or not self.elsewhere):
             return (window[1], window[2]) in self.windows and (kind == "light" or kind in self.kinds)
-        if kind == "merged" and self.partitions is not None:
-            partition = _PARTITION.match(path)
-            return "merged" in self.kinds and partition is not None and partition[1] in self.partitions
+        if partition and self.partitions is not None and (kind != "light" or not self.elsewhere):
+            return partition[1] in self.partitions and (kind == "light" or kind in self.kinds)
         return kind == "light" or kind in self.kinds
-
-
-Wanted: TypeAlias = Callable[[str], bool]
-"""Says of a relative path whether it is wanted."""

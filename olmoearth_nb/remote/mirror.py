@@ -69,7 +69,6 @@ class Mirror:
         self._mark_of: Callable[[str], str | None] = mark_of if has_marks else lambda _: None
         self.transfer = Transfer(place, root.with_name("incoming"))
         self._lock = threading.RLock()
-        self._is_listed = False
 
     # ---- pulling ---------------------------------------------------------------------------------------------
 
@@ -91,7 +90,7 @@ class Mirror:
                     found[path] = known.stored
                 elif (noted := times.get(path)) is not None and noted.tag == now.tag:
                     found[path] = noted
-            self.there, self._is_listed = found, True
+            self.there = found
 
     def _times(self, listing: Stored | None) -> dict[str, Stored]:
         content = None if listing is None else self.transfer.read(LISTING)
@@ -100,11 +99,14 @@ class Mirror:
         except (ValueError, TypeError, AttributeError):
             return {}
 
-    def pull(self, wanted: Callable[[str], bool], *, restore: bool = False) -> list[str]:
+    def pull(
+        self, wanted: Callable[[str], bool], *, among: Iterable[str] | None = None, restore: bool = False
+    ) -> list[str]:
         """Fetches what is new or changed since the last look, and removes what was removed remotely.
 
         Args:
             wanted: Says of a relative path whether it is needed here.
+            among: The only files to look at; all if None.
             restore: Fetch again what was removed here, which is removed remotely by the next push otherwise.
 
         Returns:
@@ -118,17 +120,18 @@ class Mirror:
                 self.look()
             if restore:
                 self._journal.forget([path for path in self._journal.same if not (self.root / path).exists()])
-            news = [path for path in self.there if wanted(path) and not is_passing(path) and self._is_whole(path)]
+            looked_at = self.there if among is None else [path for path in among if path in self.there]
+            news = [path for path in looked_at if wanted(path) and not is_passing(path) and self._is_whole(path)]
             news = [path for path in news if self._is_news(path)]
             self._fetch(news)
-            if self._is_listed:
-                self._remove_as_there()
+            if among is None:
+                self._remove_as_there(path for path in self._journal.same if path not in self.there)
             return news
 
-    def _remove_as_there(self) -> None:
-        gone = {path: known.local for path, known in self._journal.same.items() if path not in self.there}
-        self._journal.forget(gone)
-        for path, local in gone.items():
+    def _remove_as_there(self, paths: Iterable[str]) -> None:
+        known = {path: self._journal.same[path].local for path in paths if path in self._journal.same}
+        self._journal.forget(known)
+        for path, local in known.items():
             if local_file(self.root / path) == local:
                 (self.root / path).unlink(missing_ok=True)
 
@@ -305,16 +308,20 @@ class Mirror:
                     self.there.pop(path, None)
                 else:
                     self.there[path] = stored._replace(tag=_NEWS)
+            self._remove_as_there(path for path, stored in news.items() if stored is None)
 
-    def expect(self, files: Mapping[str, Stored]) -> None:
+    def expect(self, files: Mapping[str, Stored], *, under: tuple[str, ...] = ()) -> None:
         """Takes another machine's word for what lies remotely, in place of a look.
 
         Args:
             files: By relative path.
+            under: Folders, with a slash at the end, in which there is nothing else.
         """
         with self._lock:
             self._journal.refresh()  # other processes of this machine may share the working copy
-            self._is_listed = False
+            for path in [path for path in self.there if path.startswith(under) and path not in files]:
+                del self.there[path]
+            self._remove_as_there([path for path in self._journal.same if path.startswith(under) and path not in files])
             for path, stored in files.items():
                 known = self._journal.same.get(path)
                 is_known = known is not None and known.stored[::2] == stored[::2]

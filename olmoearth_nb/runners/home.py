@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -21,7 +21,7 @@ from olmoearth_nb.remote.places import Place, place_of
 from olmoearth_nb.runners.base import Ids, scratch_folder
 from olmoearth_nb.runners.summaries import StepSummary
 
-__all__ = ["EVERYTHING", "at_home", "input_path", "open_scratch", "project_paths", "shown"]
+__all__ = ["EVERYTHING", "at_home", "input_path", "open_scratch", "shown", "sources_of"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -75,16 +75,23 @@ def open_scratch(given: str | PathLike[str], project: Project) -> tuple[Path, Ho
             fix=f"Use a folder of its own for what a run writes: {place.url}/scratches/first, say.",
         )
     root = working_folder(place)
-    return root, Home(place, root, paths=project_paths(project))
+    paths = {} if project.place is None else {str(project.path): project.place.url}
+    return root, Home(place, root, paths=paths)
 
 
-def project_paths(project: Project) -> Mapping[str, str]:
-    """The working copy of a project, and what it is a copy of; nothing if it lies on this machine.
+def sources_of(project: Project, inputs: Iterable[tuple[str | PathLike[str] | None, Path | None]]) -> dict[Place, Path]:
+    """Working copies on this machine of what is only read, by their places.
 
     Args:
         project: The project.
+        inputs: Further ones: what was given, and where it is on this machine.
     """
-    return {} if project.place is None else {str(project.path): project.place.url}
+    found = {} if project.place is None else {project.place: project.path}
+    for given, path in inputs:
+        place = None if given is None else place_of(given)
+        if isinstance(place, Place) and path is not None:
+            found[place] = path
+    return found
 
 
 def input_path(given: str | PathLike[str] | None, what: str) -> Path | None:

@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from olmoearth_nb.config import Project
 from olmoearth_nb.progress import ProgressBar
+from olmoearth_nb.remote.layout import Kind
 from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.engines import Engine
 from olmoearth_nb.runners.models import Models
@@ -70,6 +71,8 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class _PredictJob:
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"imagery"})
+
     source: ModelSource
     dataset: Path
     specs: Sequence[WindowSpec]
@@ -142,6 +145,8 @@ def _predict(job: _PredictJob) -> list[WindowOutcome]:
 
 @dataclass(frozen=True, kw_only=True)
 class _PostprocessJob:
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"output", "merged"})
+
     scratch: PredictionScratch
     session: str
     specs: Sequence[WindowSpec] = ()

@@ -16,6 +16,7 @@ from olmoearth_nb.errors import (
 from olmoearth_nb.labels.rasterize import whole_number
 from olmoearth_nb.progress import open_bar
 from olmoearth_nb.runners import stages
+from olmoearth_nb.runners.away import AwayEngine
 from olmoearth_nb.runners.base import (
     Ids,
     alone,
@@ -362,7 +363,8 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             engine: ``serial``: this process. ``processes``: worker processes of this machine. ``dask``: a Dask cluster.
             workers: Processes on this machine; as many as it has cores, at most 8, if None.
             client: For ``dask``: a ``distributed.Client``, or a scheduler's address, whose workers see project, scratch
-                and imagery at the same paths; a cluster on this machine, for the length of the call, if None.
+                and imagery at the same paths, unless these are URLs; a cluster on this machine, for the length of the
+                call, if None.
             threads: Threads of a forward pass on a CPU, in each worker; the last bits of a result depend on it.
 
         Raises:
@@ -373,12 +375,25 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
         """
         whole_number(threads, where="threads", at_least=1, error=UsageError)
         path = self.project.search_path
-        with open_engine(engine, workers=workers, client=client, search_path=path) as self._engine:
-            self._threads = threads
+        with open_engine(engine, workers=workers, client=client, search_path=path) as opened:
+            self._engine, self._threads = self._reaching(opened) if client is not None else opened, threads
             try:
                 return self.run_pipeline(steps, ids)
             finally:
                 self._engine, self._threads = None, None
+
+    def _reaching(self, engine: Engine | None) -> Engine | None:
+        """The engine for workers that may be on other machines, where the scratch can be reached from there."""
+        if engine is None or self.home is None:
+            return engine
+        return AwayEngine(
+            engine,
+            self.home,
+            sources=self.sources,
+            project=None if self.project.place is None else self.project.place.url,
+            windows_of=self.scratch.windows_of,
+            dataset=self.workspace.dataset.name,
+        )
 
     def _predicted(self, specs: Sequence[WindowSpec], done: Collection[WindowKey]) -> Sequence[WindowOutcome]:
         """Predicts windows; those that are done are only computed with others of their batch."""

@@ -34,7 +34,7 @@ from olmoearth_nb.runners.base import (
 from olmoearth_nb.runners.components import Components, check_once, with_modules
 from olmoearth_nb.runners.evaluation import Evaluation
 from olmoearth_nb.runners.frames import prediction_frame
-from olmoearth_nb.runners.home import EVERYTHING, at_home, input_path, open_scratch, shown
+from olmoearth_nb.runners.home import EVERYTHING, at_home, input_path, open_scratch, shown, sources_of
 from olmoearth_nb.runners.measuring import measured_partitions
 from olmoearth_nb.runners.models import Models
 from olmoearth_nb.runners.plots import PredictPlots
@@ -121,6 +121,9 @@ class PredictionLooks:
         )
         if batch_size is not None:
             whole_number(batch_size, where="batch_size", at_least=1, error=UsageError)
+        inputs = (request_geometry_path, checkpoint_path, mask_path)
+        found = (self.scratch.request_path, self.scratch.checkpoint_path, self.scratch.mask_path)
+        self.sources = sources_of(self.project, zip(inputs, found, strict=True))
         self.device = device
         self.precision = precision
         self.batch_size = batch_size

@@ -26,6 +26,7 @@ from olmoearth_nb.compat import quiet_rslearn
 from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError
 from olmoearth_nb.files import read_json
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
+from olmoearth_nb.remote.layout import Kind
 from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
 from olmoearth_nb.store.local_listing import drop_outdated_listings
 from olmoearth_nb.store.windows import WindowKey, as_window, completed_layers, groups_label
@@ -152,12 +153,17 @@ class _Job(NamedTuple):
 
     work: Callable[[_Place, list[WindowSpec], dict[str, Any]], Reasons]
     place: _Place
-    chunk: list[WindowSpec]
+    specs: list[WindowSpec]
     retry: dict[str, Any]
 
     @property
     def label(self) -> str:
-        return f"{self.work.__name__.strip('_')}-{groups_label(self.chunk)}"
+        return f"{self.work.__name__.strip('_')}-{groups_label(self.specs)}"
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What it reads."""
+        return frozenset({"tiles"})
 
 
 class RunJobs(Protocol):
@@ -169,14 +175,14 @@ class RunJobs(Protocol):
 
 
 def _do(job: _Job) -> Reasons:
-    return job.work(job.place, job.chunk, job.retry)
+    return job.work(job.place, job.specs, job.retry)
 
 
 def _run(run_jobs: RunJobs, jobs: list[_Job], bar: ProgressBar) -> Reasons:
     reasons: Reasons = {}
     for job, found in run_jobs(_do, jobs):
         reasons |= found
-        bar.update(len(job.chunk))
+        bar.update(len(job.specs))
     return reasons
 
 

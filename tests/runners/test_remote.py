@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec.config
+import numpy as np
 import object_store
 import pytest
+import rasterio
+import scenes
 from upath import UPath
 
-from olmoearth_nb import OlmoEarthRunPredictRunner
+from olmoearth_nb import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner, Project
+from olmoearth_nb.cli import main
+from olmoearth_nb.errors import MissingDependencyError, ProjectError, StorageError, UsageError
+from olmoearth_nb.remote.layout import Needs
+from olmoearth_nb.runners import away, jobs, predict
 
 Cache = Callable[[str], Path]
 
@@ -31,11 +47,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
 @pytest.fixture
 def folder(store: object_store.ObjectStore, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty folder, ``bucket/key``; fsspec and processes that are started are set to the server."""
-    for protocol in ("s3",):
-        for name, value in store.options(object_store.OWNER).items():
-            monkeypatch.setenv(f"FSSPEC_{protocol.upper()}_{name.upper()}", value)
-    import fsspec.config
-
+    for name, value in store.options(object_store.OWNER).items():
+        monkeypatch.setenv(f"FSSPEC_S3_{name.upper()}", value)
     monkeypatch.setitem(fsspec.config.conf, "s3", store.options(object_store.OWNER))
     return f"{store.shared}/{uuid.uuid4().hex}"
 
@@ -82,3 +95,254 @@ def test_a_prediction_whose_project_and_scratch_lie_on_s3(
     assert again[1].counts["built"] == again[2].counts["predicted"] == again[3].counts["processed"] == 0
     assert _made(other.workspace.root) == _made(local.workspace.root)
     assert _as_made(_remote(store, f"{folder}/run")) == _made(local.workspace.root)
+
+
+class _Elsewhere:
+    """An engine whose jobs run in turn on two machines that don't see this one's disk."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self.ran: list[str] = []
+
+    def run(self, work: Callable[[Any], Any], jobs: list[Any]) -> Iterator[tuple[Any, Any]]:
+        for number, job in enumerate(jobs):
+            here = os.environ["OLMOEARTH_NB_CACHE"]
+            away._fetched.clear()
+            away._mirrors.clear()
+            away._token(job.root).rename(hidden := job.root.with_name("hidden"))
+            self.cache(f"worker {number % 2}")
+            try:
+                result = work(pickle.loads(pickle.dumps(job)))
+            finally:
+                os.environ["OLMOEARTH_NB_CACHE"] = here
+                hidden.rename(away._token(job.root))
+            self.ran.append(pickle.loads(pickle.dumps(job)).folders[-1])
+            yield job, result
+
+
+def test_workers_that_see_another_disk(
+    raster_project: Path,
+    store: object_store.ObjectStore,
+    folder: str,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (jobs, predict):  # several chunks of these few windows
+        monkeypatch.setattr(module, "chunk_length", lambda _: 5)
+    local = OlmoEarthRunPredictRunner(raster_project, raster_project.parent / "local", progress=False)
+    wanted = [summary.counts for summary in local.run(engine="serial")]
+    store.upload(raster_project, f"{folder}/project")
+    elsewhere = _Elsewhere(cache)
+    monkeypatch.setattr(predict, "open_engine", lambda *_, **__: contextlib.nullcontext(elsewhere))
+    runner = OlmoEarthRunPredictRunner(f"s3://{folder}/project", f"s3://{folder}/run", progress=False)
+    assert [summary.counts for summary in runner.run(engine="dask", client="tcp://somewhere")] == wanted
+    assert len(elsewhere.ran) > 10
+    assert _as_made(_remote(store, f"{folder}/run")) == _made(local.workspace.root)
+    for machine in ("worker 0", "worker 1"):
+        (copy,) = (raster_project.parent / "machines" / machine / "remote").glob("*-worker/run")
+        outputs = list(copy.rglob("layers/output/output/geotiff.tif"))
+        assert 0 < len(outputs) < 16  # what its jobs needed
+    again = runner.run_pipeline()
+    assert again[3].counts["unchanged"] == 6
+
+
+@pytest.mark.slow
+def test_workers_of_dask_with_disks_of_their_own(
+    raster_project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, tmp_path: Path
+) -> None:
+    import distributed
+
+    local = OlmoEarthRunPredictRunner(raster_project, raster_project.parent / "local", progress=False)
+    local.run(engine="serial")
+    store.upload(raster_project, f"{folder}/project")
+    runner = OlmoEarthRunPredictRunner(f"s3://{folder}/project", f"s3://{folder}/run", progress=False)
+    # Two workers of one machine share its working copies.
+    environment = {name: value for name, value in os.environ.items() if name.startswith("FSSPEC")}
+    environment["OLMOEARTH_NB_CACHE"] = str(tmp_path / "workers")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", env=environment) as made:
+        with distributed.Client(made, set_as_default=False) as client:
+            # Their disk is this one, so that the token is what tells them.
+            client.run(_see_another_disk)
+            runner.run(engine="dask", client=client)
+    assert len(list((tmp_path / "workers").glob("remote/*-worker/run/dataset_0/config.json"))) == 1
+    assert _as_made(_remote(store, f"{folder}/run")) == _made(local.workspace.root)
+
+
+def _see_another_disk() -> None:
+    away._token = lambda root: Path("/nowhere") / root.name
+
+
+_KILLED = """
+import os, signal
+from olmoearth_nb import BuildOptions, {runner}
+from olmoearth_nb.remote import home, mirror
+home.INTERVAL, mirror._SETTLED = 0.05, 0.0
+
+class Bar:
+    def __init__(self, desc):
+        self.counts = desc.lower().startswith({step!r})
+        self.left = {updates}
+    def update(self, n=1):
+        self.left -= n
+        if self.counts and self.left < 0:
+            while not runner.home.mirror.there or not {sent!r} in " ".join(runner.home.mirror.there):
+                pass
+            os.kill(os.getpid(), signal.SIGKILL)
+    def close(self):
+        pass
+
+runner = {runner}({project!r}, {scratch!r}, build=BuildOptions(workers=0), progress=lambda total, desc, unit: Bar(desc))
+runner.run_pipeline()
+"""
+
+
+def _killed(runner: type, project: str, scratch: str, *, step: str, updates: int, sent: str) -> None:
+    script = _KILLED.format(
+        runner=runner.__name__, project=project, scratch=scratch, step=step, updates=updates, sent=sent
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_prediction_that_is_killed_goes_on_on_another_machine(
+    raster_project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, tmp_path: Path
+) -> None:
+    store.upload(raster_project, f"{folder}/project")
+    project, scratch = f"s3://{folder}/project", f"s3://{folder}/run"
+    _killed(OlmoEarthRunPredictRunner, project, scratch, step="postprocess", updates=1, sent="results_raster")
+    shutil.rmtree(tmp_path / "machines")
+    cache("second")
+    runner = OlmoEarthRunPredictRunner(project, scratch, progress=False)
+    assert runner.status()["combine"] == "missing"
+    # Whoever was killed on this machine holds nothing any more.
+    summaries = runner.run_pipeline()
+    assert summaries[2].counts["predicted before"] == 16
+    local = OlmoEarthRunPredictRunner(raster_project, raster_project.parent / "local", progress=False)
+    local.run_pipeline()
+    assert _as_made(_remote(store, f"{folder}/run")) == _made(local.workspace.root)
+
+
+def test_a_fine_tuning_whose_checkpoints_lie_on_s3(
+    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache
+) -> None:
+    store.upload(scenes.make_raster_project(tmp_path / "project"), f"{folder}/project")
+    first = OlmoEarthRunFineTuneRunner(f"s3://{folder}/project", f"s3://{folder}/tuning", progress=False)
+    first.run_pipeline()
+    made = _remote(store, f"{folder}/tuning")
+    best = first.best_checkpoint()
+    assert made[f"trainer_checkpoints/{best.name}"] == best.read_bytes()
+    cache("second")
+    second = OlmoEarthRunFineTuneRunner(f"s3://{folder}/project", f"s3://{folder}/tuning", progress=False)
+    assert second.status()["fine_tune"] == "done"
+    assert second.best_checkpoint().name == best.name
+    assert second.windows()["split"].tolist() == first.windows()["split"].tolist()
+    assert [one.counts for one in second.run_pipeline()][1]["built"] == 0
+    checkpoint = f"s3://{folder}/tuning/trainer_checkpoints/{best.name}"
+    predicting = OlmoEarthRunPredictRunner(
+        f"s3://{folder}/project",
+        f"s3://{folder}/run",
+        f"s3://{folder}/project/prediction_request_geometry.geojson",
+        checkpoint,
+        progress=False,
+    )
+    assert predicting.run_pipeline()[-1].ok
+    results = _remote(store, f"{folder}/run/results")
+    (raster,) = (content for name, content in results.items() if name.endswith(".tif"))
+    with rasterio.MemoryFile(raster) as file, file.open() as source:
+        assert len(np.unique(source.read())) > 1
+
+
+def test_memory_is_a_place_too(tmp_path: Path, cache: Cache) -> None:
+    project = scenes.make_raster_project(tmp_path / "project")
+    name = uuid.uuid4().hex
+    runner = OlmoEarthRunPredictRunner(project, f"memory://{name}/run", random_weights=True, progress=False)
+    runner.run_pipeline(["partition", "dataset_build"])
+    cache("second")
+    other = OlmoEarthRunPredictRunner(project, f"memory://{name}/run", random_weights=True, progress=False)
+    assert other.status()["dataset_build"] == "done"
+    assert other.build_dataset("partition_1").counts["built"] == 0
+
+
+def test_a_file_url_is_a_path(tmp_path: Path) -> None:
+    project = scenes.make_raster_project(tmp_path / "project")
+    runner = OlmoEarthRunPredictRunner(project.as_uri(), f"file://{tmp_path}/run", random_weights=True)
+    assert runner.home is None
+    assert (runner.project.path, runner.workspace.root) == (project, tmp_path / "run")
+
+
+def test_two_runs_on_one_scratch(
+    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = scenes.make_raster_project(tmp_path / "project")
+    first = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    cache("second")
+    second = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    with first.home.working(Needs()):
+        with pytest.raises(StorageError, match=r"Another run is working on this scratch.*process \d+"):
+            second.partition()
+        assert second.status()["partition"] == "missing"
+    second.partition()
+
+
+def test_what_could_not_be_sent_is_kept_and_sent_by_the_next_step(
+    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = scenes.make_raster_project(tmp_path / "project")
+    runner = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    put = runner.home.mirror.transfer.files.put
+
+    def away_now(*_: object) -> None:
+        raise ConnectionError("the cable is out")
+
+    monkeypatch.setattr(runner.home.mirror.transfer.files, "put", away_now)
+    with pytest.raises(StorageError, match=r"could not all be sent.*the cable is out.*kept in .*any further step"):
+        runner.partition()
+    monkeypatch.setattr(runner.home.mirror.transfer.files, "put", put)
+    again = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    assert again.partition().counts["windows"] == 16
+    assert sum(name.endswith("metadata.json") for name in _remote(store, f"{folder}/run")) == 16
+
+
+def test_errors_are_told(
+    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = scenes.make_raster_project(tmp_path / "project")
+
+    def runner(scratch: Any) -> OlmoEarthRunPredictRunner:
+        return OlmoEarthRunPredictRunner(project, scratch, random_weights=True, progress=False)
+
+    with pytest.raises(StorageError, match=r"s3://no-such-bucket/run: It is not there: .*buckets are not made here"):
+        runner("s3://no-such-bucket/run").partition()
+    reader = store.options(object_store.READER)
+    with pytest.raises(StorageError, match=r"The credentials do not permit this.*Runs read, write, list and delete"):
+        runner(UPath("s3://readable/run", **reader)).partition()
+    with pytest.raises(ProjectError, match=r"s3://readable/project: The project folder is missing"):
+        Project(UPath("s3://readable/project", **reader))
+    with pytest.raises(UsageError, match=r"The URL names no folder.*s3://bucket/folder"):
+        runner("s3://")
+    with pytest.raises(UsageError, match=r"There is no such file system"):
+        runner("nothing://bucket/run")
+    nobody = UPath("s3://bucket/run", endpoint_url="http://127.0.0.1:9", key="k", secret="s")
+    with pytest.raises(StorageError, match=r"It can't be reached: EndpointConnectionError.*Check network"):
+        runner(nobody).partition()
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'olmoearth-nb\[gs\]'"):
+        runner("gs://bucket/run")
+
+
+def test_the_command_takes_urls(
+    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.upload(scenes.make_raster_project(tmp_path / "project"), f"{folder}/project")
+    arguments = [f"s3://{folder}/project", "--scratch-path", f"s3://{folder}/run", "--random-weights"]
+    assert main(["predict", *arguments, "--steps", "partition,dataset_build"]) == 0
+    assert f"All of it lies at s3://{folder}/run." in capsys.readouterr().out
+    assert main(["status", *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"]["dataset_build"] == "done"
+    assert main(["check", f"s3://{folder}/project", "--random-weights", "--no-model"]) == 0
+    # Without a scratch it lies in the project, and is no part of it.
+    assert main(["partition", f"s3://{folder}/project"]) == 0
+    assert f"{folder}/project/scratches/prediction_request_geometry/.olmoearth_nb/stamps.json" in store.files.find(
+        folder
+    )
+    assert not (Project(f"s3://{folder}/project").path / "scratches").exists()
