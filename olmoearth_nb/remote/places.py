@@ -39,7 +39,7 @@ class Place:
     """
 
     url: str
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)  # keys may be among them
 
     @property
     def protocol(self) -> str:

@@ -162,8 +162,7 @@ def _do(away: _Away) -> tuple[bytes, Mapping[str, Stored | None]]:
         raise UsageError(
             "The windows of this scratch are rows of one file, which workers on other machines can't share.",
             where=away.scratch.url,
-            fix="Move them into folders: olmoearth-nb migrate SCRATCH --to files; or make the scratch with "
-            "runner.partition(storage='files').",
+            fix="Use a scratch that was made with runner.partition(storage='files').",
         )
     root = working_folder(away.scratch, branch=_BRANCH)
     sources = _sources(away)
