@@ -53,13 +53,21 @@ def folder(store: object_store.ObjectStore, monkeypatch: pytest.MonkeyPatch) -> 
     return f"{store.shared}/{uuid.uuid4().hex}"
 
 
+def _predicting(project: Any, scratch: Any, **options: Any) -> OlmoEarthRunPredictRunner:
+    """Random weights: training takes longer than all else here, and they tell three classes apart."""
+    return OlmoEarthRunPredictRunner(project, scratch, **{"random_weights": True, "progress": False, **options})
+
+
 @pytest.fixture(scope="module")
-def locally(trained_raster: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], dict[str, bytes]]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scenes.make_raster_project(tmp_path_factory.mktemp("remote") / "project")
+
+
+@pytest.fixture(scope="module")
+def locally(project: Path) -> tuple[list[Any], dict[str, bytes]]:
     """What every step of a run on this machine counts, and the files that it makes."""
-    scratch = tmp_path_factory.mktemp("local") / "scratch"
-    checkpoint = trained_raster.checkpoint
-    runner = OlmoEarthRunPredictRunner(trained_raster.project, scratch, None, checkpoint, progress=False)
-    return [summary.counts for summary in runner.run(engine="serial")], _made(scratch)
+    runner = _predicting(project, project.parent / "scratch")
+    return [summary.counts for summary in runner.run(engine="serial")], _made(runner.workspace.root)
 
 
 def _made(root: Path) -> dict[str, bytes]:
@@ -80,15 +88,15 @@ def _as_made(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def test_a_prediction_whose_project_and_scratch_lie_on_s3(
-    raster_project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, locally: Any
+    project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, locally: Any
 ) -> None:
     counts, files = locally
-    store.upload(raster_project, f"{folder}/project")
-    runner = OlmoEarthRunPredictRunner(f"s3://{folder}/project", UPath(f"s3://{folder}/run"), progress=False)
+    store.upload(project, f"{folder}/project")
+    runner = _predicting(f"s3://{folder}/project", UPath(f"s3://{folder}/run"))
     assert repr(runner) == (f"OlmoEarthRunPredictRunner(project='s3://{folder}/project', scratch='s3://{folder}/run')")
     summaries = runner.run(engine="serial")
     assert [summary.counts for summary in summaries] == counts
-    assert summaries[-1].notes == (f"All of it lies at s3://{folder}/run.",)
+    assert summaries[-1].notes[-1] == f"All of it lies at s3://{folder}/run."
     made = _remote(store, f"{folder}/run")
     assert _as_made(made) == files
     assert not [name for name in made if "lease" in name or name.endswith("lock")]
@@ -96,7 +104,7 @@ def test_a_prediction_whose_project_and_scratch_lie_on_s3(
     assert config["layers"]["scene"]["data_source"]["init_args"]["src_dir"] == f"s3://{folder}/project/scenes"
 
     cache("second")
-    other = OlmoEarthRunPredictRunner(f"s3://{folder}/project", f"s3://{folder}/run", progress=False)
+    other = _predicting(f"s3://{folder}/project", f"s3://{folder}/run")
     assert other.status()["combine"] == "done"
     assert set(other.windows()["state"]) == {"predicted"}
     again = other.run_pipeline()
@@ -128,24 +136,25 @@ class _Elsewhere:
 
 
 def test_workers_that_see_another_disk(
-    raster_project: Path,
+    project: Path,
     store: object_store.ObjectStore,
     folder: str,
     cache: Cache,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    locally: Any,
 ) -> None:
+    counts, files = locally
     for module in (jobs, predict):  # several chunks of these few windows
         monkeypatch.setattr(module, "chunk_length", lambda _: 5)
-    local = OlmoEarthRunPredictRunner(raster_project, raster_project.parent / "local", progress=False)
-    counts, files = [summary.counts for summary in local.run(engine="serial")], _made(local.workspace.root)
-    store.upload(raster_project, f"{folder}/project")
+    store.upload(project, f"{folder}/project")
     elsewhere = _Elsewhere(cache)
     monkeypatch.setattr(predict, "open_engine", lambda *_, **__: contextlib.nullcontext(elsewhere))
-    runner = OlmoEarthRunPredictRunner(f"s3://{folder}/project", f"s3://{folder}/run", progress=False)
+    runner = _predicting(f"s3://{folder}/project", f"s3://{folder}/run")
     assert [summary.counts for summary in runner.run(engine="dask", client="tcp://somewhere")] == counts
     assert len(elsewhere.ran) > 10
     assert _as_made(_remote(store, f"{folder}/run")) == files
-    (copy,) = (raster_project.parent / "machines/worker 1/remote").glob("*-worker/run")
+    (copy,) = (tmp_path / "machines/worker 1/remote").glob("*-worker/run")
     # It built none, and got the second and the fourth chunk to predict.
     assert len(list(copy.rglob("layers/scene/*/geotiff.tif"))) == 6
     again = runner.run_pipeline()
@@ -154,12 +163,12 @@ def test_workers_that_see_another_disk(
 
 @pytest.mark.slow
 def test_workers_of_dask_with_disks_of_their_own(
-    raster_project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, tmp_path: Path, locally: Any
+    project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, tmp_path: Path, locally: Any
 ) -> None:
     import distributed
 
-    store.upload(raster_project, f"{folder}/project")
-    runner = OlmoEarthRunPredictRunner(f"s3://{folder}/project", f"s3://{folder}/run", progress=False)
+    store.upload(project, f"{folder}/project")
+    runner = _predicting(f"s3://{folder}/project", f"s3://{folder}/run")
     # Two workers of one machine share its working copies.
     environment = {name: value for name, value in os.environ.items() if name.startswith("FSSPEC")}
     environment["OLMOEARTH_NB_CACHE"] = str(tmp_path / "workers")
@@ -196,7 +205,11 @@ class Bar:
         pass
 
 runner = OlmoEarthRunPredictRunner(
-    {project!r}, {scratch!r}, build=BuildOptions(workers=0), progress=lambda total, desc, unit: Bar(desc)
+    {project!r},
+    {scratch!r},
+    random_weights=True,
+    build=BuildOptions(workers=0),
+    progress=lambda total, desc, unit: Bar(desc),
 )
 runner.run()
 """
@@ -209,14 +222,14 @@ def _killed(project: str, scratch: str, *, step: str, updates: int, sent: str) -
 
 
 def test_a_prediction_that_is_killed_goes_on_on_another_machine(
-    raster_project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, tmp_path: Path, locally: Any
+    project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, tmp_path: Path, locally: Any
 ) -> None:
-    store.upload(raster_project, f"{folder}/project")
+    store.upload(project, f"{folder}/project")
     project, scratch = f"s3://{folder}/project", f"s3://{folder}/run"
     _killed(project, scratch, step="postprocess", updates=1, sent="results_raster")
     shutil.rmtree(tmp_path / "machines")
     cache("second")
-    runner = OlmoEarthRunPredictRunner(project, scratch, progress=False)
+    runner = _predicting(project, scratch)
     assert runner.status()["combine"] == "missing"
     # The lease of a process of this machine that was killed is nobody's.
     summaries = runner.run(engine="serial")
@@ -224,6 +237,7 @@ def test_a_prediction_that_is_killed_goes_on_on_another_machine(
     assert _as_made(_remote(store, f"{folder}/run")) == locally[1]
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_whose_checkpoints_lie_on_s3(
     tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache
 ) -> None:
@@ -254,31 +268,28 @@ def test_a_fine_tuning_whose_checkpoints_lie_on_s3(
         assert len(np.unique(source.read())) > 1
 
 
-def test_memory_is_a_place_too(tmp_path: Path, cache: Cache) -> None:
-    project = scenes.make_raster_project(tmp_path / "project")
+def test_memory_is_a_place_too(project: Path, tmp_path: Path, cache: Cache) -> None:
     name = uuid.uuid4().hex
-    runner = OlmoEarthRunPredictRunner(project, f"memory://{name}/run", random_weights=True, progress=False)
+    runner = _predicting(project, f"memory://{name}/run")
     runner.run_pipeline(["partition", "dataset_build"])
     cache("second")
-    other = OlmoEarthRunPredictRunner(project, f"memory://{name}/run", random_weights=True, progress=False)
+    other = _predicting(project, f"memory://{name}/run")
     assert other.status()["dataset_build"] == "done"
     assert other.build_dataset("partition_1").counts["built"] == 0
 
 
-def test_a_file_url_is_a_path(tmp_path: Path) -> None:
-    project = scenes.make_raster_project(tmp_path / "project")
+def test_a_file_url_is_a_path(project: Path, tmp_path: Path) -> None:
     runner = OlmoEarthRunPredictRunner(project.as_uri(), f"file://{tmp_path}/run", random_weights=True)
     assert runner.home is None
     assert (runner.project.path, runner.workspace.root) == (project, tmp_path / "run")
 
 
 def test_two_runs_on_one_scratch(
-    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = scenes.make_raster_project(tmp_path / "project")
-    first = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    first = _predicting(project, f"s3://{folder}/run")
     cache("second")
-    second = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    second = _predicting(project, f"s3://{folder}/run")
     with first.home.working(Needs()):
         with pytest.raises(StorageError, match=r"Another run is working on this scratch.*process \d+"):
             second.partition()
@@ -287,10 +298,9 @@ def test_two_runs_on_one_scratch(
 
 
 def test_what_could_not_be_sent_is_kept_and_sent_by_the_next_step(
-    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = scenes.make_raster_project(tmp_path / "project")
-    runner = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    runner = _predicting(project, f"s3://{folder}/run")
     put = runner.home.mirror.transfer.files.put
 
     def away_now(*_: object) -> None:
@@ -300,18 +310,17 @@ def test_what_could_not_be_sent_is_kept_and_sent_by_the_next_step(
     with pytest.raises(StorageError, match=r"could not all be sent.*the cable is out.*kept in .*any further step"):
         runner.partition()
     monkeypatch.setattr(runner.home.mirror.transfer.files, "put", put)
-    again = OlmoEarthRunPredictRunner(project, f"s3://{folder}/run", random_weights=True, progress=False)
+    again = _predicting(project, f"s3://{folder}/run")
     assert again.partition().counts["windows"] == 16
     assert sum(name.endswith("metadata.json") for name in _remote(store, f"{folder}/run")) == 16
 
 
 def test_errors_are_told(
-    tmp_path: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    project: Path, store: object_store.ObjectStore, folder: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = scenes.make_raster_project(tmp_path / "project")
 
     def runner(scratch: Any) -> OlmoEarthRunPredictRunner:
-        return OlmoEarthRunPredictRunner(project, scratch, random_weights=True, progress=False)
+        return _predicting(project, scratch)
 
     with pytest.raises(StorageError, match=r"s3://no-such-bucket/run: It is not there: .*buckets are not made here"):
         runner("s3://no-such-bucket/run").partition()
