@@ -217,6 +217,15 @@ class Project:
         warn_of_renamed(self.dataset_config_path, file.modern)
         return file.with_absolute_paths(self.data_path)
 
+    def refuse_editing(self) -> None:
+        """Raises UsageError if the files here are copies, whose changes nobody would see."""
+        if self.place is not None:
+            raise UsageError(
+                "The project lies on an object store and is only read.",
+                where=self.place.url,
+                fix="Download it, change it there, and upload it.",
+            )
+
     def portable(self, value: Any) -> Any:
         """A value that says the same on every machine: the URL of the project in place of its working copy.
 

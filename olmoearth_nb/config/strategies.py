@@ -44,6 +44,7 @@ class PartitionSettings:
         # Before what it says is read: a change in between is noticed when the file is written.
         self.file = KeptFile.read(project.run_config_path)
         self._bundle = project.bundle
+        self._refuse = project.refuse_editing
         self._single = project.single_config_path
         section = project.run_config.require("partition_strategies", step="of planning")
         self._specs: dict[PartitionStage, ObjectSpec] = {stage: getattr(section, key) for stage, key in _KEYS.items()}
@@ -106,7 +107,7 @@ class PartitionSettings:
             choices: One for each stage.
 
         Raises:
-            UsageError: If the file has changed since it was read, is in a bundle, or is made of
+            UsageError: If the file has changed since it was read, is in a bundle or on an object store, or is made of
                 ``olmoearth_config.yaml``.
             ConfigError: If it is written in a way that can't be changed at one place only.
             StorageError: If it can't be written.
@@ -124,6 +125,7 @@ class PartitionSettings:
                 fix="Change prediction_requests.partitioners there by hand, or go on with three files: "
                 "olmoearth-nb convert PROJECT PROJECT.",
             )
+        self._refuse()
         self.file.write(self._text(choices))
 
     def _spec(self, stage: PartitionStage, choices: Choices) -> ObjectSpec:

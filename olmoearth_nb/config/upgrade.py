@@ -114,6 +114,7 @@ def upgrade_project(path: str | PathLike[str]) -> Upgrade:
 
     Raises:
         ProjectError: If there is no such folder.
+        UsageError: If it lies on an object store.
         ConfigError: If a file is no YAML or JSON, or is written in a way that can't be changed at one place only.
 
     Example:
@@ -124,6 +125,7 @@ def upgrade_project(path: str | PathLike[str]) -> Upgrade:
         (project.path / DATASET_CONFIG_NAME, _dataset),
         (project.path / MODEL_CONFIG_NAME, _model),
     ]
+    project.refuse_editing()
     found = [_upgraded(file, read) for file, read in candidates if file.exists()]
     return Upgrade(project.path, tuple(one for one in found if one.text != one.file.text))
 

@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import filelock
-
 from olmoearth_nb.errors import InputFileError
-from olmoearth_nb.remote.mirror import Mirror, working_folder
+from olmoearth_nb.remote.mirror import Mirror, locked, working_folder
 from olmoearth_nb.remote.places import Place, reaching
 from olmoearth_nb.remote.records import stored_file
 from olmoearth_nb.remote.transfer import Transfer, replace_file
@@ -31,8 +29,7 @@ def fetched(place: Place, *, what: str, wanted: Callable[[str], bool] | None = N
         StorageError: If it can't be reached.
     """
     root = working_folder(place, branch=branch)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(root.with_name("lock")):
+    with locked(root):
         if _is_file(place):
             return _file(place, root)
         mirror = Mirror(place, root, has_marks=False)

@@ -13,7 +13,7 @@ import filelock
 from olmoearth_nb.errors import OlmoEarthError, StorageError
 from olmoearth_nb.remote.layout import Needs
 from olmoearth_nb.remote.lease import Lease
-from olmoearth_nb.remote.mirror import Mirror
+from olmoearth_nb.remote.mirror import Mirror, locked
 from olmoearth_nb.remote.places import Place
 
 __all__ = ["Home"]
@@ -39,7 +39,6 @@ class Home:
         self.place = place
         self.root = root
         self.mirror = Mirror(place, root, paths=paths)
-        self._lock = filelock.FileLock(root.with_name("lock"), thread_local=False)
         self._is_open = False
 
     @contextlib.contextmanager
@@ -113,8 +112,7 @@ class Home:
 
     @contextlib.contextmanager
     def _locked(self, patience: float) -> Iterator[None]:
-        self.root.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock.acquire(timeout=patience):
+        with locked(self.root, patience=patience):
             self._is_open = True
             try:
                 yield

@@ -11,8 +11,10 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+
+import filelock
 
 from olmoearth_nb.cache import cache_folder
 from olmoearth_nb.errors import InputFileError, StorageError
@@ -24,7 +26,7 @@ from olmoearth_nb.remote.records import Local, Stored, Synced, local_file, walk
 from olmoearth_nb.remote.texts import Texts
 from olmoearth_nb.remote.transfer import Transfer, replace_file
 
-__all__ = ["Mirror", "working_folder"]
+__all__ = ["Mirror", "locked", "working_folder"]
 
 # Seconds for which nobody has written into a file that is sent while others are being made.
 _SETTLED = 2.0
@@ -40,6 +42,36 @@ def working_folder(place: Place, *, branch: str = "") -> Path:
         branch: Name of one of several working copies.
     """
     return cache_folder() / "remote" / f"{place.key}{branch}" / place.name
+
+
+@contextlib.contextmanager
+def locked(root: Path, *, patience: float = -1) -> Iterator[None]:
+    """Keeps other processes of this machine off a working copy.
+
+    Args:
+        root: The working copy.
+        patience: Seconds to wait for them; for ever if below 0.
+
+    Raises:
+        filelock.Timeout: If that was not enough.
+        StorageError: If the cache can't be written.
+    """
+    lock = filelock.FileLock(root.with_name("lock"), timeout=patience, thread_local=False)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise
+    except (NotImplementedError, OSError) as error:
+        raise StorageError(
+            f"The working copy can't be written: {error}.",
+            where=str(root),
+            fix="OLMOEARTH_NB_CACHE names another folder for working copies, on a disk of this machine.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Mirror:
@@ -228,18 +260,22 @@ class Mirror:
             What is to be sent.
         """
         marks = {mark for path in changed | gone if (mark := self._mark_of(path)) is not None and mark in self.there}
-        dead = {path for path in gone & self.there.keys() if any(self._governed(path))}
+        spoken_of = self._spoken_of() if gone else {}
+        dead = gone & self.there.keys() & spoken_of.keys()
         self._forget(marks | dead)
         if LEDGER in changed | gone and LEDGER in self.there:
             self._withdraw_steps()
-        lost = {path for mark in dead for path in self._governed(mark)} | (gone - {LEDGER})
+        lost = {path for mark in dead for path in spoken_of[mark]} | (gone - {LEDGER})
         self._forget(lost)
         return changed | (marks - gone)
 
-    def _governed(self, mark: str) -> Iterable[str]:
-        """Remote files that a mark speaks of."""
-        folder = speaks_of(mark)
-        return (path for path in self.there if path.startswith(folder) and self._mark_of(path) == mark)
+    def _spoken_of(self) -> dict[str, list[str]]:
+        """Remote files by their marks."""
+        found: dict[str, list[str]] = {}
+        for path in self.there:
+            if (mark := self._mark_of(path)) is not None:
+                found.setdefault(mark, []).append(path)
+        return found
 
     def _forget(self, paths: Iterable[str]) -> None:
         paths = list(paths)

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import filelock
-
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.files import write_text
 from olmoearth_nb.remote.fetching import fetched
 from olmoearth_nb.remote.home import Home
 from olmoearth_nb.remote.layout import Kind, Needs
 from olmoearth_nb.remote.luggage import pack, unpack
-from olmoearth_nb.remote.mirror import Mirror, working_folder
+from olmoearth_nb.remote.mirror import Mirror, locked, working_folder
 from olmoearth_nb.remote.places import Place
 from olmoearth_nb.remote.records import Stored
 from olmoearth_nb.runners.engines import Engine
@@ -166,14 +164,12 @@ def _do(away: _Away) -> tuple[bytes, Mapping[str, Stored | None]]:
         )
     root = working_folder(away.scratch, branch=_BRANCH)
     sources = _sources(away)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(root.with_name("lock"))
     mirror = _mirror(away, root, sources)
-    with lock:
+    with locked(root):
         mirror.expect(away.files, under=away.folders)
         mirror.pull(away.needs, among=away.files)
     data = _done(away, [root, *sources])
-    with lock:
+    with locked(root):
         return data, mirror.push(under=away.folders)
 
 

@@ -10,6 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from rslearn.dataset import Window
+
 from olmoearth_nb.config import Project
 from olmoearth_nb.errors import OlmoEarthError, UsageError
 from olmoearth_nb.files import absolute_path
@@ -21,7 +23,7 @@ from olmoearth_nb.remote.places import Place, place_of
 from olmoearth_nb.runners.base import Ids, scratch_folder
 from olmoearth_nb.runners.summaries import StepSummary
 
-__all__ = ["EVERYTHING", "at_home", "input_path", "open_scratch", "shown", "sources_of"]
+__all__ = ["EVERYTHING", "at_home", "fetch_window", "input_path", "open_scratch", "shown", "sources_of"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -147,6 +149,18 @@ def at_home(*kinds: Kind, writes: bool = False) -> Callable[[_Method[_RunnerT, _
         return called
 
     return decorate
+
+
+def fetch_window(runner: _Runner, window: Window) -> None:
+    """Fetches all files of one window, in a method that is :func:`at_home`.
+
+    Args:
+        runner: The runner.
+        window: The window.
+    """
+    if runner.home is not None:
+        key = (window.group, window.name)
+        runner.home.pull(Needs(kinds=frozenset(EVERYTHING), windows=frozenset({key}), partitions=frozenset()))
 
 
 def _needed(runner: _Runner, kinds: frozenset[Kind], ids: Any) -> Needs:

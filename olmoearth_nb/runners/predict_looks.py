@@ -412,7 +412,7 @@ class PredictionLooks:
             return self._models.load(None, self._variables())
         return self.model(checkpoint)
 
-    @at_home(*EVERYTHING)
+    @at_home()
     @with_modules
     def trace(
         self,

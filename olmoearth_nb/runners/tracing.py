@@ -14,6 +14,7 @@ import pandas as pd
 from rslearn.dataset import Dataset, Window
 
 from olmoearth_nb.errors import OlmoEarthError
+from olmoearth_nb.runners.home import fetch_window
 from olmoearth_nb.runners.window_choice import Chosen, Drawn, choose_window
 from olmoearth_nb.runners.window_trace import WindowTrace
 from olmoearth_nb.store.dataset import open_dataset, write_dataset_config
@@ -46,6 +47,7 @@ def trace_prediction(
     chosen = choose_window(window, dataset=scratch.dataset, table=runner.windows)
     if isinstance(chosen, Chosen):
         scratch.check(StepName.DATASET_BUILD)
+        fetch_window(runner, chosen.window)
     loaded = runner.traced_model(checkpoint)
     tuning = None if training is None else training.workspace
     if tuning is None and loaded.checkpoint is not None:

@@ -351,6 +351,8 @@ def test_the_command_takes_urls(
     assert main(["status", *arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["dataset_build"] == "done"
     assert main(["check", f"s3://{folder}/project", "--random-weights", "--no-model"]) == 0
+    assert main(["upgrade", f"s3://{folder}/project"]) == 2
+    assert "lies on an object store and is only read" in capsys.readouterr().err
     # Without a scratch it lies in the project, and is no part of it.
     assert main(["partition", f"s3://{folder}/project"]) == 0
     assert f"{folder}/project/scratches/prediction_request_geometry/.olmoearth_nb/stamps.json" in store.files.find(
