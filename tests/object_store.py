@@ -34,6 +34,13 @@ _PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
 _PATIENCE = 60
 
 
+def program() -> Path | None:
+    """The server; None where it is not installed."""
+    beside = Path(sys.executable).with_name("weed")
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    return None if found is None else Path(found)
+
+
 class ObjectStore:
     """A server that runs.
 
@@ -47,9 +54,8 @@ class ObjectStore:
         self.endpoint = f"http://127.0.0.1:{ports['s3.port']}"
         (folder / "data").mkdir(parents=True)
         (folder / "s3.json").write_text(json.dumps({"identities": _IDENTITIES}))
-        program = Path(sys.executable).with_name("weed")
         command = [
-            str(program) if program.exists() else str(shutil.which("weed")),
+            str(program()),
             "mini",
             f"-dir={folder / 'data'}",
             "-ip=127.0.0.1",
