@@ -50,6 +50,7 @@ class _Away:
 
     Attributes:
         number: Which one it is.
+        label: What it is shown as.
         data: The function and the job.
         session: The same for all jobs of a run.
         root: The working copy of the scratch, on the machine of the run.
@@ -63,6 +64,7 @@ class _Away:
     """
 
     number: int
+    label: str
     data: bytes
     session: str
     root: Path
@@ -98,6 +100,7 @@ class AwayEngine:
         dataset: str,
     ) -> None:
         self.engine = engine
+        self.gives_gpus = engine.gives_gpus
         self.home = home
         self.sources = sources
         self.project = project
@@ -125,6 +128,7 @@ class AwayEngine:
         there = self.home.mirror.there
         return _Away(
             number=number,
+            label=str(getattr(job, "label", work.__name__)),
             data=pack((work, job), self._folders),
             session=self._session,
             root=self.home.root,

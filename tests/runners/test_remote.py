@@ -115,6 +115,8 @@ def test_a_prediction_whose_project_and_scratch_lie_on_s3(
 class _Elsewhere:
     """An engine whose jobs run in turn on two machines that don't see this one's disk."""
 
+    gives_gpus = False
+
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
         self.ran: list[str] = []
