@@ -19,6 +19,8 @@ ResultT = TypeVar("ResultT")
 
 # Seconds until a scheduler has to answer.
 _PATIENCE = 20
+# A cluster of our own that does not come up is started again so many times.
+_STARTS = 3
 
 
 @contextlib.contextmanager
@@ -33,6 +35,7 @@ def open_dask(workers: int | None, client: object, search_path: Sequence[Path]) 
     Raises:
         MissingDependencyError: If Dask is not installed.
         UsageError: If the client is none, or nobody answers at the address.
+        WorkerError: If workers on this machine don't start.
     """
     try:
         import distributed
@@ -47,11 +50,7 @@ def open_dask(workers: int | None, client: object, search_path: Sequence[Path]) 
                 yield DaskEngine(client, search_path)
                 return
             case None:
-                count = workers or min(available_cores(), 8)
-                # One thread each: a worker does one job at a time.
-                address: Any = opened.enter_context(
-                    distributed.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0")
-                )
+                address: Any = opened.enter_context(_own_cluster(workers or min(available_cores(), 8)))
             case str():
                 address = client
             case _:
@@ -68,6 +67,19 @@ def open_dask(workers: int | None, client: object, search_path: Sequence[Path]) 
                 f"No scheduler of Dask answers: {str(error).rstrip('.')}.", where="client", found=repr(client)
             ) from error
         yield DaskEngine(made, search_path)
+
+
+def _own_cluster(workers: int) -> Any:
+    """A cluster on this machine; a worker that is killed while it starts takes the whole cluster with it."""
+    import distributed
+
+    for _ in range(_STARTS):
+        try:
+            # One thread each: a worker does one job at a time.
+            return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
+        except RuntimeError as error:
+            failure = error
+    raise dead_worker(f"engine='dask', workers={workers}") from failure
 
 
 def dashboard(client: Any) -> str:

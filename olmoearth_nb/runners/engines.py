@@ -186,17 +186,18 @@ class Processes:
 
         executor = loky.get_reusable_executor(max_workers=self.workers, timeout=30)
         futures: dict[Any, int] = {}
-        ended = False
+        done = 0
         try:
-            # A pool that breaks takes no further jobs; the next attempt gets a new one.
+            # A pool that breaks takes no further jobs.
             with contextlib.suppress(BrokenProcessPool):
                 for number, job in jobs.items():
                     futures[executor.submit(apply_packed, packed(work, job, self.search_path))] = number
             for future in concurrent.futures.as_completed(futures):
                 with contextlib.suppress(BrokenProcessPool):
                     yield futures[future], future.result()
-            ended = True
+                    done += 1
         finally:
-            if not ended:
-                # After an error or an interruption nobody goes on writing into the scratch.
+            if done < len(jobs):
+                # After an error or an interruption nobody goes on writing into the scratch; and the next attempt gets
+                # a new pool, not the one that is about to notice that it is broken.
                 executor.shutdown(wait=True, kill_workers=True)
