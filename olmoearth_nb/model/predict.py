@@ -267,6 +267,7 @@ class _Run:
             for batch in found:
                 for part, outputs in self._computed([item for item in batch if self._is_computed(item[0])]):
                     writing.call(functools.partial(self._write, part, outputs))
+        self.writer.pending_outputs.clear()
 
     def _computed(self, batch: _Batch) -> Iterator[tuple[_Batch, list[Any]]]:
         """What the model says of a batch; a sample that it fails on is singled out."""
@@ -293,12 +294,16 @@ class _Run:
         The writer keeps the crops of a window, in their order, until the last one.
         """
         settled: list[tuple[int, str | None]] = []
+        # Windows come one after the other: one that has crops here, and none in this batch, was not completed.
+        here = {self.todo[index].name for index, _ in batch}
+        for name in self.writer.pending_outputs.keys() - here:
+            del self.writer.pending_outputs[name]
         for (index, sample), output in zip(batch, outputs, strict=True):
             if index in self.unwritable:
                 continue
             window, metadata = self.todo[index], sample[2]
             if metadata.crop_idx == 0:
-                # Crops of an earlier window of this name (in another group) that was not completed.
+                # Those of a window of the same name, in another group.
                 self.writer.pending_outputs.pop(window.name, None)
             last = metadata.crop_idx == metadata.num_crops_in_window - 1
             try:
