@@ -49,12 +49,14 @@ def limit(folder: Path, *, windows: int | None = None) -> float:
     """Forward passes on the same tensors in memory."""
     from olmoearth_nb.model.batches import batches
     from olmoearth_nb.model.predict import forward
-    from olmoearth_nb.model.samples import WindowStream
+    from olmoearth_nb.model.samples import WindowStream, missing_input
     from olmoearth_nb.store.dataset import open_dataset
 
     loaded = _runner(folder / "project").model()
     opened = open_dataset(loaded.dataset_path)
-    chosen = opened.load_windows()[:windows]
+    # Windows at the edge of the imagery may have none.
+    inputs = {name: one for name, one in loaded.data.inputs.items() if not one.is_target}
+    chosen = [window for window in opened.load_windows() if missing_input(inputs, window) is None][:windows]
     size = loaded.data.batch_size
     stream = WindowStream(chosen, opened, loaded.data, split="predict", chunk_size=size)
     ready = [[sample for _, sample in batch] for batch in batches(stream, size=size, num_workers=0, failed=_failed)]

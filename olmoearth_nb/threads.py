@@ -81,17 +81,15 @@ def ahead(items: Iterator[T], *, size: Callable[[T], int], budget: int) -> Itera
 
 
 class Behind(contextlib.AbstractContextManager["Behind[T]"], Generic[T]):
-    """Calls that threads make while their caller goes on; as many wait as are being made.
+    """Calls that a thread makes, one after the other, while its caller goes on; at most one waits.
 
     Args:
-        done: Is given what each call returned, in the order of the calls, in the thread that uses this object.
-        workers: Threads; one makes the calls one after the other.
+        done: Is given what each call returned, in the thread that uses this object.
     """
 
-    def __init__(self, done: Callable[[T], object], *, workers: int = 1) -> None:
+    def __init__(self, done: Callable[[T], object]) -> None:
         self._done = done
-        self._most = 2 * workers
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="olmoearth-nb-writer")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="olmoearth-nb-writer")
         self._calls: deque[Future[T]] = deque()
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -108,6 +106,6 @@ class Behind(contextlib.AbstractContextManager["Behind[T]"], Generic[T]):
         Args:
             function: What to call.
         """
-        while len(self._calls) >= self._most or (self._calls and self._calls[0].done()):
+        while len(self._calls) > 1 or (self._calls and self._calls[0].done()):
             self._done(self._calls.popleft().result())
         self._calls.append(self._pool.submit(contextvars.copy_context().run, function))

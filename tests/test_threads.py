@@ -85,27 +85,6 @@ def test_calls_come_one_after_the_other_and_all_are_told_of() -> None:
     assert not _threads()
 
 
-def test_results_of_several_threads_come_in_the_order_of_the_calls() -> None:
-    done: list[int] = []
-    together, most = 0, 0
-
-    def call(number: int) -> int:
-        nonlocal together, most
-        together += 1
-        most = max(most, together)
-        time.sleep(0.03 if number % 4 == 0 else 0.001)
-        together -= 1
-        return number
-
-    with Behind(done.append, workers=3) as behind:
-        for number in range(24):
-            behind.call(lambda number=number: call(number))  # type: ignore[misc]
-            # Six at most are under way.
-            assert len(done) >= number - 5
-    assert done == list(range(24))
-    assert 1 < most <= 3
-
-
 def test_the_first_error_of_a_call_is_raised() -> None:
     def fail() -> int:
         raise OSError("no space left")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -36,7 +35,6 @@ from olmoearth_nb.store.label_layer import LabelWriter
 from olmoearth_nb.store.materialize import build_windows
 from olmoearth_nb.store.windows import update_failures
 from olmoearth_nb.store.workspace import make_folder
-from olmoearth_nb.threads import Behind
 from olmoearth_nb.types import DataSplitType, StepName, WindowSpec
 
 if TYPE_CHECKING:
@@ -97,15 +95,14 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
         self.scratch.stamps.begin_code(step, self.components.labelling_code(), redo=redo)
         prep = self.scratch.window_prep
         writer = LabelWriter(self.scratch.dataset, group=prep.group_name, layer=prep.label_layer)
-        written, shown, splits = Counter[bool](), 0, Counter[str]()
+        written, shown, splits = 0, 0, Counter[str]()
         bar = open_bar(self.progress, total=len(prepared.tasks), desc="Preparing labelled windows", unit="task")
         try:
-            with Behind[bool](lambda is_new: written.update([is_new]), workers=writer.threads) as writing:
-                for window in prepared:
-                    splits[window.split.value] += 1
-                    writing.call(functools.partial(self.scratch.write, writer, window))
-                    bar.update(prepared.done_tasks - shown)
-                    shown = prepared.done_tasks
+            for window in prepared:
+                splits[window.split.value] += 1
+                written += self.scratch.write(writer, window)
+                bar.update(prepared.done_tasks - shown)
+                shown = prepared.done_tasks
             bar.update(len(prepared.tasks) - shown)
         finally:
             bar.close()
@@ -126,7 +123,7 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
                 "tasks without windows": len(prepared.empty_tasks),
                 "annotations without task": tasks.left_out_count,
                 "windows": sum(splits.values()),
-                "written": written[True],
+                "written": written,
                 **{split.value: splits[split.value] for split in DataSplitType},
             },
             seconds=time.monotonic() - start,

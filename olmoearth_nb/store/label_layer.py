@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from rslearn.config import BandSetConfig, DType, LayerConfig, LayerType
 from rslearn.dataset import Dataset
-from rslearn.dataset.storage.file import FileWindowStorage
 from rslearn.utils.feature import Feature
 from rslearn.utils.raster_array import RasterArray, RasterMetadata
 
@@ -40,11 +38,6 @@ class LabelWriter:
         self.config: LayerConfig | None = dataset.layers.get(layer)
         self._raster_format: Any = None
         self._vector_format: Any = None
-
-    @property
-    def threads(self) -> int:
-        """How many threads may write at once: files wait for the disk, rows of a database for each other."""
-        return min(4, os.cpu_count() or 1) if type(self.dataset.storage) is FileWindowStorage else 1
 
     def is_written(self, name: str) -> bool:
         """Whether a window is there with its labels."""
