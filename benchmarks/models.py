@@ -82,8 +82,9 @@ def olmoearth_nano() -> dict[str, Any]:
 
 def write_checkpoint(project: Path, model: dict[str, Any]) -> Path:
     """Writes ``model.yaml`` and a checkpoint of random weights beside it."""
-    # JSON is YAML, and keeps the quotes around variables.
-    (project / "model.yaml").write_text(json.dumps(model, indent=2))
+    # JSON is YAML, and keeps the quotes around variables. Olmoearth-runner wants all of its variables to be named.
+    named = "# ${EXTRA_FILES_PATH} ${TRAINER_DATA_PATH} ${WANDB_PROJECT} ${WANDB_NAME} ${WANDB_ENTITY}"
+    (project / "model.yaml").write_text(f"{named}\n{json.dumps(model, indent=2)}\n")
     path = project / "checkpoint.ckpt"
     import torch
 
