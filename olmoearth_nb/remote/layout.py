@@ -80,14 +80,7 @@ def kind_of(path: str) -> Kind:
         path: Relative to the scratch, with slashes.
     """
     if mark_of(path) is None:
-        for folder, kind in (
-            ("results/", "results"),
-            ("trainer_checkpoints/", "training"),
-            ("model_stage_0/", "training"),
-        ):
-            if path.startswith(folder):
-                return kind  # type: ignore[return-value]
-        return "light"
+        return next((kind for folder, kind in _FOLDERS.items() if path.startswith(folder)), "light")
     if found := _LAYER.match(path):
         return "output" if found[4] == "output" else "imagery"
     return "tiles" if _TILES.match(path) else "merged"

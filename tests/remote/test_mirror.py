@@ -277,13 +277,13 @@ def test_files_of_this_moment_wait_for_the_next_time(machine: Machine, remote: R
 
 def test_texts_name_the_folder_that_each_machine_has(remote: Remote, tmp_path: Path) -> None:
     one = Mirror(remote.place, tmp_path / "one/run", paths={"/home/one/project": "s3://bucket/project"})
-    two = Mirror(remote.place, tmp_path / "two/run", paths={"/work/two": "s3://bucket/project"})
+    two = Mirror(remote.place, tmp_path / "two/run", paths={"/home/two": "s3://bucket/project"})
     _write(one, "dataset_0/config.json", '{"src_dir": "/home/one/project/scenes"}')
     _write(one, "results/config.json", '"/home/one/project"')
     one.push()
     assert remote.all()["dataset_0/config.json"] == '{"src_dir": "s3://bucket/project/scenes"}'
     two.pull(_everything)
-    assert _here(two)["dataset_0/config.json"] == '{"src_dir": "/work/two/scenes"}'
+    assert _here(two)["dataset_0/config.json"] == '{"src_dir": "/home/two/scenes"}'
     assert _here(two)["results/config.json"] == '"/home/one/project"'
     assert two.push() == one.push() == {}
 
