@@ -30,12 +30,13 @@ def grid(size: int, resolution: float = 10.0) -> dict[str, Any]:
     projection = {
         "class_path": "rslearn.utils.geometry.Projection",
         "init_args": {
-            "crs": {"class_path": "rasterio.crs.CRS.from_string", "init_args": {"value": CRS}},
+            "crs": CRS,
             "x_resolution": resolution,
             "y_resolution": -resolution,
         },
     }
-    return partitioner("GridPartitioner", grid_size=size, output_projection=projection)
+    # Olmoearth-runner takes the CRS of UTM from the place, and only then a CRS by its name.
+    return partitioner("GridPartitioner", grid_size=size, output_projection=projection, use_utm=True)
 
 
 def run_yaml(partition: dict[str, Any], windows: dict[str, Any], **sections: Any) -> dict[str, Any]:
