@@ -243,7 +243,8 @@ class PostprocessingView(LiveView):
                 titles=("changes", "files", "for olmoearth_run.yaml"),
                 selected_index=0,
             )
-            sides = widgets.HBox([left, self.map.root], layout={"flex_flow": "row wrap", "width": "100%"})
+            layout = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
+            sides = widgets.HBox([left, self.map.root], layout=layout)
             self.root = widgets.VBox([sides, self.message, more])
 
     def _show(self, *, fit: bool) -> None:
