@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from olmoearth_nb.maps.widgets.new_project import new_project_form
     from olmoearth_nb.newproject.propose import propose_project
     from olmoearth_nb.planning.rates import Rates
-    from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
     from olmoearth_nb.runners.new_project import new_project
+    from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
     from olmoearth_nb.runners.window_trace import WindowTrace
     from olmoearth_nb.store.materialize import BuildOptions
     from olmoearth_nb.store.migrate import migrate_windows
@@ -35,8 +36,8 @@ _HOMES = {
     "BuildOptions": "olmoearth_nb.store.materialize",
     "Legend": "olmoearth_nb.legend",
     "OlmoEarthError": "olmoearth_nb.errors",
-    "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners",
-    "OlmoEarthRunPredictRunner": "olmoearth_nb.runners",
+    "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners.finetune",
+    "OlmoEarthRunPredictRunner": "olmoearth_nb.runners.predict",
     "Project": "olmoearth_nb.config",
     "Rates": "olmoearth_nb.planning.rates",
     "WindowTrace": "olmoearth_nb.runners.window_trace",

@@ -8,12 +8,15 @@ rslearn, :func:`prepare_rslearn` before ``rslearn.train`` or ``rslearn.models``.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import logging
 import os
+import sys
 import threading
+import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from olmoearth_nb.errors import MissingDependencyError
@@ -25,6 +28,9 @@ _lock = threading.Lock()
 _libraries: list[Any] = []
 
 _BOXES_AT_A_TIME = 64
+
+# Of glibc's mallopt, see malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 # The operators that torchvision describes to torch unconditionally when it is imported, so that they have to exist.
 _SCHEMAS = (
@@ -65,7 +71,8 @@ def prepare_rslearn() -> None:
     # Torch's threads spin while they wait for one another, which costs more than it saves as soon as other processes
     # want the cores too: 20 epochs of the sample took 95 s so, on two busy cores, and 11 s like this.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with _lock:
+    _keep_freed_memory()
+    with _lock, _without_compiler():
         try:
             torch = importlib.import_module("torch")
             try:
@@ -80,6 +87,46 @@ def prepare_rslearn() -> None:
             raise MissingDependencyError(
                 f"The package {error.name} is not installed; models need it.", fix=f"Run: pip install {error.name}"
             ) from error
+
+
+def _keep_freed_memory() -> None:
+    """Has the C library use again what is freed, where it would give large arrays back to the system.
+
+    Each layer of a network frees an array and asks for one of the same size: to get its pages from the system every
+    time takes longer than a small convolution itself. What the user has set wins.
+    """
+    if os.environ.keys() & {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}:
+        return
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_MMAP_THRESHOLD, 2**30)
+        set_option(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextlib.contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Lets torchvision be imported without ``torch._dynamo``, a third of the time that its import takes.
+
+    It takes one function from there, to ask it something when boxes are pooled; then it is asked as well.
+    """
+    names = ("torch._dynamo", "torch._dynamo.utils")
+    if not sys.modules.keys().isdisjoint(names):
+        yield
+        return
+    stand_ins = {name: types.ModuleType(name) for name in names}
+    vars(stand_ins[names[1]])["is_compile_supported"] = _is_compile_supported
+    importlib.import_module("torch")
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name, module in stand_ins.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def _is_compile_supported(device_type: Any) -> Any:
+    return importlib.import_module("torch._dynamo.utils").is_compile_supported(device_type)
 
 
 def _register_nms(torch: Any) -> None:

@@ -17,8 +17,8 @@ from olmoearth_nb.config import Project
 from olmoearth_nb.labels import make_annotations, prepare_windows, read_annotation_tasks
 from olmoearth_nb.legend import ClassLegend
 from olmoearth_nb.planning import Plan
-from olmoearth_nb.runners import OlmoEarthRunPredictRunner
 from olmoearth_nb.runners.components import Components
+from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
 from olmoearth_nb.types import DataSplitType, StepName, shape_of
 
 DATA = Path(__file__).parents[1] / "olmoearth_run_data"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from olmoearth_nb.archive import SUFFIX, is_archive
 
 if TYPE_CHECKING:
-    from olmoearth_nb.runners import OlmoEarthRunFineTuneRunner, OlmoEarthRunPredictRunner
+    from olmoearth_nb.runners.finetune import OlmoEarthRunFineTuneRunner
+    from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
 
 __all__ = [
     "AddCommand",

@@ -140,11 +140,12 @@ def _forget(folders: list[str]) -> None:
     others = _seen.difference(folders)
     names = {top for top, folder in _tops(others) if PathFinder.find_spec(top, folders) is not None}
     names |= {name.partition(".")[0] for name, known in _loaded.items() if _edited(name, known, folders)}
+    if not names:
+        return
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
         del sys.modules[name]
         _loaded.pop(name, None)
-    if names:
-        _own = ((0, ""), [])  # the next of the same name may come from elsewhere
+    _own = ((0, ""), [])  # the next of the same name may come from elsewhere
 
 
 def _edited(name: str, known: tuple[str, int, int], folders: list[str]) -> bool:

@@ -19,6 +19,7 @@ from olmoearth_nb.config import (
     make_importable,
     role_for,
 )
+from olmoearth_nb.config.report import FINE_TUNE_STEPS, PREDICT_STEPS
 from olmoearth_nb.config.requirements import REQUIREMENTS_NAME, requirement_files, shown_file
 from olmoearth_nb.config.single_file.schema import SINGLE_CONFIG_NAME
 from olmoearth_nb.errors import InputFileError
@@ -157,7 +158,7 @@ class Components:
 
 
 def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tuple[str, ...]:
-    """Checks everything that the configuration files name, before a step starts.
+    """Checks all that the configuration files say of a workflow, before one of its steps starts.
 
     Importing the classes of ``model.yaml`` takes seconds, so a check that found nothing is noted in the scratch and
     made again only when a file has changed.
@@ -165,10 +166,10 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
     Args:
         project: The project.
         state: Folder of what is remembered about the scratch.
-        steps: The steps that are about to run.
+        steps: The steps that are about to run, of one workflow.
 
     Returns:
-        What will stop other steps later on.
+        What will stop other steps of the workflow later on.
 
     Raises:
         ProjectError: Lists every problem that stops these steps.
@@ -180,11 +181,12 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
         project.model_config_path,
         *requirement_files(project.path / REQUIREMENTS_NAME),
     ]
-    inputs = [file_hash(path) if path.is_file() else None for path in files]
+    workflow = PREDICT_STEPS if PREDICT_STEPS.issuperset(steps) else FINE_TUNE_STEPS
+    inputs = [sorted(workflow), *(file_hash(path) if path.is_file() else None for path in files)]
     if _noted(note) == inputs:
         return ()
     names = {SINGLE_CONFIG_NAME, *(shown_file(path, project.path) for path in files)}
-    report = project.check()
+    report = project.check(workflow)
     report = replace(report, problems=tuple(problem for problem in report.problems if problem.file in names))
     report.raise_for(*steps)
     later = tuple(f"{problem} This stops a later step." for problem in report.errors)

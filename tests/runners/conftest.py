@@ -8,7 +8,7 @@ import pytest
 import scenes
 
 from olmoearth_nb import OlmoEarthRunFineTuneRunner
-from olmoearth_nb.runners import StepSummary
+from olmoearth_nb.runners.summaries import StepSummary
 
 
 @dataclass

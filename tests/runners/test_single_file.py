@@ -22,7 +22,7 @@ from olmoearth_nb.config import Project
 from olmoearth_nb.config.single_file.observed import MODALITIES
 from olmoearth_nb.model.load import build_modules, template_variables
 from olmoearth_nb.model.template import read_model_config
-from olmoearth_nb.runners import OlmoEarthRunPredictRunner
+from olmoearth_nb.runners.predict import OlmoEarthRunPredictRunner
 from olmoearth_nb.store.windows import as_window
 
 Make = Callable[..., Path]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from olmoearth_nb.runners import BuildSummary
+from olmoearth_nb.runners.summaries import BuildSummary
 from olmoearth_nb.types import StepName
 
 
