@@ -12,11 +12,9 @@ import ctypes
 import importlib
 import logging
 import os
-import sys
 import threading
-import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from olmoearth_nb.errors import MissingDependencyError
@@ -72,7 +70,7 @@ def prepare_rslearn() -> None:
     # want the cores too: 20 epochs of the sample took 95 s so, on two busy cores, and 11 s like this.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_freed_memory()
-    with _lock, _without_compiler():
+    with _lock:
         try:
             torch = importlib.import_module("torch")
             try:
@@ -101,32 +99,6 @@ def _keep_freed_memory() -> None:
         set_option = ctypes.CDLL(None).mallopt
         set_option(_MMAP_THRESHOLD, 2**30)
         set_option(_TRIM_THRESHOLD, 2**31 - 1)
-
-
-@contextlib.contextmanager
-def _without_compiler() -> Iterator[None]:
-    """Lets torchvision be imported without ``torch._dynamo``, a third of the time that its import takes.
-
-    It takes one function from there, to ask it something when boxes are pooled; then it is asked as well.
-    """
-    names = ("torch._dynamo", "torch._dynamo.utils")
-    if not sys.modules.keys().isdisjoint(names):
-        yield
-        return
-    stand_ins = {name: types.ModuleType(name) for name in names}
-    vars(stand_ins[names[1]])["is_compile_supported"] = _is_compile_supported
-    importlib.import_module("torch")
-    sys.modules.update(stand_ins)
-    try:
-        yield
-    finally:
-        for name, module in stand_ins.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
-
-
-def _is_compile_supported(device_type: Any) -> Any:
-    return importlib.import_module("torch._dynamo.utils").is_compile_supported(device_type)
 
 
 def _register_nms(torch: Any) -> None:

@@ -1,6 +1,10 @@
 import json
+import os
+import platform
 import subprocess
 import sys
+
+import pytest
 
 _CODE = """
 import json, os, sys
@@ -50,3 +54,29 @@ def test_rslearn_can_be_imported_after_it_and_boxes_are_suppressed() -> None:
     assert (shape, dtype) == ([0], "torch.int64")
     # What the user has set stays.
     assert environment == ["ERROR", "off"]
+
+
+_FAULTS = """
+import resource, sys
+from olmoearth_nb.compat import prepare_rslearn
+prepare_rslearn()
+import torch
+work = torch.nn.Conv2d(4, 16, 3)
+image = torch.rand(8, 4, 256, 256)
+with torch.inference_mode():
+    work(image)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        work(image)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize("setting", [None, "MALLOC_TRIM_THRESHOLD_"])
+def test_memory_of_a_layer_is_used_again_unless_the_user_says_how(setting: str | None) -> None:
+    changed = {} if setting is None else {setting: "131072"}
+    env = {**os.environ, "PYTHONPATH": ":".join(sys.path), **changed}
+    done = subprocess.run([sys.executable, "-c", _FAULTS], env=env, capture_output=True, text=True, check=True)
+    # Ten times 32 MB are 80,000 pages.
+    assert (int(done.stdout) > 20_000) is (setting is not None)

@@ -13,6 +13,7 @@ import scenes
 import yaml
 
 from olmoearth_nb import OlmoEarthRunPredictRunner
+from olmoearth_nb.config import Project
 from olmoearth_nb.errors import (
     BuildError,
     InferenceError,
@@ -86,6 +87,25 @@ def test_shared_windows_are_made_once_and_belong_to_every_partition(raster_proje
     assert told == {path.parts[-3:-1] for path in folders}
     assert len(folders) == len(table) == 16
     assert sum(ids.partitions.values()) == 16 + sum(row.count(",") for row in table["partitions"])
+
+
+def test_what_only_fine_tuning_needs_does_not_have_a_prediction_checked_again(
+    raster_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raster_project / "olmoearth_run.yaml"
+    config = yaml.safe_load(path.read_text())
+    config.pop("window_prep", None)
+    path.write_text(yaml.safe_dump(config))
+    checked: list[object] = []
+    check = Project.check
+    monkeypatch.setattr(Project, "check", lambda project, steps: checked.append(steps) or check(project, steps))
+    runner = _runner(raster_project)
+    assert runner.partition().notes == ()
+    runner.build_dataset()
+    assert len(checked) == 1
+    path.write_text(path.read_text() + "# changed\n")
+    _runner(raster_project).partition(overwrite=True)
+    assert len(checked) == 2
 
 
 def test_the_layout_is_where_scripts_look(raster_project: Path) -> None:
