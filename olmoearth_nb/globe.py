@@ -31,9 +31,11 @@ __all__ = [
     "centroids",
     "project",
     "project_all",
+    "project_places",
     "projected_extent",
     "shape_array",
     "transformed",
+    "utm_projection_at",
     "utm_projection_for",
     "utm_ups_crs",
     "valid_shapes",
@@ -115,9 +117,24 @@ def utm_projection_for(shp: BaseGeometry, x_resolution: float, y_resolution: flo
     whole = unwrap_antimeridian(shp)
     if whole.is_empty:
         raise GeometryError("An empty geometry has no UTM zone.")
-    x, y = centroids(shape_array([whole]))[0].tolist()
-    lon = x - 360 if x > _HALF_GLOBE else x
-    return _projection(_utm_ups_epsg(lon, y), x_resolution, y_resolution)
+    lon, lat = centroids(shape_array([whole]))[0].tolist()
+    return utm_projection_at(lon, lat, x_resolution, y_resolution)
+
+
+def utm_projection_at(lon: float, lat: float, x_resolution: float, y_resolution: float) -> Projection:
+    """The UTM/UPS projection of a place, at a resolution.
+
+    Args:
+        lon: Longitude in degrees, -180..180, or going on beyond 180.
+        lat: Latitude in degrees, -90..90.
+        x_resolution: CRS units (metres) per pixel.
+        y_resolution: The same in y, negative for north-up.
+
+    Raises:
+        GeometryError: If the place is not on the globe.
+    """
+    epsg = _utm_ups_epsg(lon - 360 if lon > _HALF_GLOBE else lon, lat)
+    return _projection(epsg, x_resolution, y_resolution)
 
 
 def centroids(shapes: Shapes) -> Coordinates:
@@ -173,6 +190,29 @@ def project_all(geometries: Sequence[STGeometry], projections: Sequence[Projecti
         shapes = _from_degrees(shape_array([shape_of(geometries[i]) for i in indices]), projection)
         for index, shp in zip(indices, shapes, strict=True):
             out[index] = STGeometry(projection, shp, geometries[index].time_range)
+    return out
+
+
+def project_places(lonlat: Coordinates, projections: Sequence[Projection]) -> Coordinates:
+    """Projects places, each into its own projection.
+
+    Args:
+        lonlat: Degrees.
+        projections: One for each; the same object for those that go together.
+
+    Returns:
+        Pixels of the projections.
+
+    Raises:
+        GeometryError: As :func:`project`.
+    """
+    groups: dict[int, list[int]] = {}
+    for index, projection in enumerate(projections):
+        groups.setdefault(id(projection), []).append(index)
+    out = np.empty_like(lonlat)
+    for indices in groups.values():
+        projection = projections[indices[0]]
+        out[indices] = _metres(lonlat[indices], projection) / (projection.x_resolution, projection.y_resolution)
     return out
 
 

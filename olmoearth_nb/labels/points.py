@@ -15,7 +15,7 @@ from rslearn.utils.geometry import Projection, STGeometry
 from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.errors import InputFileError
-from olmoearth_nb.globe import project_all, utm_projection_for
+from olmoearth_nb.globe import project_places, shape_array, utm_projection_at
 from olmoearth_nb.labels.rasterize import (
     check_nodata,
     check_resolution,
@@ -180,11 +180,11 @@ def _pixels(task: AnnotationTask, resolution: float) -> list[_Pixel]:
     geometries = [annotation.st_geometry for annotation in task.annotations]
     for index, geometry in enumerate(geometries):
         _check_point(shape_of(geometry), where=_where(task, index))
-    projections = [utm_projection_for(shape_of(geometry), resolution, -resolution) for geometry in geometries]
-    corners = [shape_of(geometry).bounds[:2] for geometry in project_all(geometries, projections)]
+    lonlat = shapely.get_coordinates(shape_array([shape_of(geometry) for geometry in geometries]))
+    projections = [utm_projection_at(lon, lat, resolution, -resolution) for lon, lat in lonlat.tolist()]
     return [
         _Pixel(projection, math.floor(x), math.floor(y))
-        for projection, (x, y) in zip(projections, corners, strict=True)
+        for projection, (x, y) in zip(projections, project_places(lonlat, projections).tolist(), strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import rasterio
 from rslearn.dataset import Window
 
 from olmoearth_nb.errors import (
@@ -98,11 +99,12 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
         written, shown, splits = 0, 0, Counter[str]()
         bar = open_bar(self.progress, total=len(prepared.tasks), desc="Preparing labelled windows", unit="task")
         try:
-            for window in prepared:
-                splits[window.split.value] += 1
-                written += self.scratch.write(writer, window)
-                bar.update(prepared.done_tasks - shown)
-                shown = prepared.done_tasks
+            with rasterio.Env():  # else each call of rasterio makes one, which takes longer than projecting a point
+                for window in prepared:
+                    splits[window.split.value] += 1
+                    written += self.scratch.write(writer, window)
+                    bar.update(prepared.done_tasks - shown)
+                    shown = prepared.done_tasks
             bar.update(len(prepared.tasks) - shown)
         finally:
             bar.close()

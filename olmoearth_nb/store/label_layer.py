@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rslearn.config import BandSetConfig, DType, LayerConfig, LayerType
-from rslearn.dataset import Dataset
+from rslearn.dataset import Dataset, Window
 from rslearn.utils.feature import Feature
 from rslearn.utils.raster_array import RasterArray, RasterMetadata
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import ConfigError, StorageError
-from olmoearth_nb.store.windows import create_window
+from olmoearth_nb.store.folders import WindowFolders, write_file
+from olmoearth_nb.store.raster_copies import RasterCopies
+from olmoearth_nb.store.windows import as_window, create_window
 from olmoearth_nb.types import LabeledSTGeometry, LabeledWindow, RasterLabel, WindowSpec
 
 __all__ = ["LabelWriter"]
@@ -36,11 +40,14 @@ class LabelWriter:
         self.group = group
         self.layer = layer
         self.config: LayerConfig | None = dataset.layers.get(layer)
-        self._raster_format: Any = None
+        self._folders = WindowFolders(dataset) if WindowFolders.fits(dataset) else None
+        self._copies: dict[tuple[str, ...], RasterCopies] = {}
         self._vector_format: Any = None
 
     def is_written(self, name: str) -> bool:
         """Whether a window is there with its labels."""
+        if self._folders is not None:
+            return self._folders.is_completed(self.group, name, self.layer)
         return bool(self.dataset.storage.is_layer_completed(self.group, name, self.layer))
 
     def write(self, window: LabeledWindow[Any], options: Mapping[str, Any]) -> None:
@@ -62,20 +69,26 @@ class LabelWriter:
             time_range=window.time_range,
             features=(),
         )
-        target = create_window(self.dataset, spec, options)
-        is_raster = isinstance(window.labels[0], RasterLabel)
         if self.config is None:
             self.config = _default_config(window.labels)
-        self._check_type(self.config, is_raster, window.name)
-        with (
-            foreign_code(StorageError, "The labels can't be written", where=f"window {window.name}"),
-            target.data.open_layer_writer(self.layer) as writer,
-        ):
-            if is_raster:
-                self._write_raster(writer, window, self.config)
+        self._check_type(self.config, isinstance(window.labels[0], RasterLabel), window.name)
+        if self._folders is None:
+            target = create_window(self.dataset, spec, options)
+            self._write_labels(target, window, self.config)
+            target.mark_layer_completed(self.layer)
+            return
+        with self._folders.making(spec, options) as folder:
+            # rslearn writes into the window of the folder's passing name.
+            beside = as_window(self.dataset, replace(spec, name=Path(folder).name))
+            self._write_labels(beside, window, self.config)
+            write_file(f"{folder}/layers/{self.layer}/completed", b"")
+
+    def _write_labels(self, target: Window, window: LabeledWindow[Any], config: LayerConfig) -> None:
+        with foreign_code(StorageError, "The labels can't be written", where=f"window {window.name}"):
+            if isinstance(window.labels[0], RasterLabel):
+                self._write_raster(target, window, config)
             else:
-                self._write_vector(writer, window.labels, self.config)
-        target.mark_layer_completed(self.layer)
+                self._write_vector(target, window.labels, config)
 
     def _check_type(self, config: LayerConfig, is_raster: bool, name: str) -> None:
         kind = LayerType.RASTER if is_raster else LayerType.VECTOR
@@ -88,7 +101,7 @@ class LabelWriter:
                 fix=f"Change the layer or choose another labeled_window_preparer (window {name}).",
             )
 
-    def _write_raster(self, writer: Any, window: LabeledWindow[list[RasterLabel]], config: LayerConfig) -> None:
+    def _write_raster(self, target: Window, window: LabeledWindow[list[RasterLabel]], config: LayerConfig) -> None:
         labels = {label.key: label.value for label in window.labels}
         band_set = self._band_set(config, sorted(labels))
         bands = list(band_set.bands)
@@ -102,12 +115,17 @@ class LabelWriter:
                 expected=f"a type that holds {array.dtype} values up to {array.max()}",
                 found=str(np.dtype(wanted)),
             )
-        if self._raster_format is None:
-            self._raster_format = band_set.instantiate_raster_format()
-        raster = RasterArray(
-            chw_array=array.astype(wanted), metadata=RasterMetadata(nodata_value=band_set.nodata_value)
-        )
-        writer.write_raster(bands, self._raster_format, window.projection, window.bounds, raster)
+        array = array.astype(wanted)
+        copies = self._copies.get(tuple(bands))
+        if copies is None:
+            copies = self._copies[tuple(bands)] = RasterCopies(self.dataset, self.layer, band_set)
+        raster = RasterArray(chw_array=array, metadata=RasterMetadata(nodata_value=band_set.nodata_value))
+
+        def encode() -> None:
+            with target.data.open_layer_writer(self.layer) as writer:
+                writer.write_raster(bands, copies.format, window.projection, window.bounds, raster)
+
+        copies.write(target, array, encode)
 
     def _band_set(self, config: LayerConfig, keys: list[str]) -> BandSetConfig:
         for band_set in config.band_sets:
@@ -122,14 +140,15 @@ class LabelWriter:
             found=str([list(band_set.bands) for band_set in config.band_sets]),
         )
 
-    def _write_vector(self, writer: Any, labels: list[LabeledSTGeometry], config: LayerConfig) -> None:
+    def _write_vector(self, target: Window, labels: list[LabeledSTGeometry], config: LayerConfig) -> None:
         if self._vector_format is None:
             self._vector_format = config.instantiate_vector_format()
         features = [
             Feature(label.st_geometry, {key: value for key, value in label.labels.items() if value is not None})
             for label in labels
         ]
-        writer.write_vector(self._vector_format, features)
+        with target.data.open_layer_writer(self.layer) as writer:
+            writer.write_vector(self._vector_format, features)
 
 
 def _default_config(labels: list[Any]) -> LayerConfig:

@@ -1,0 +1,132 @@
+"""Folders of windows by the thousand: each is made beside its place, and renamed when all its files are in it.
+
+Paths are text here: building path objects takes longer than the calls of the system that they are for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rslearn.dataset import Dataset
+from rslearn.dataset.storage.file import FileWindowStorage
+
+from olmoearth_nb.errors import StorageError
+from olmoearth_nb.types import WindowSpec
+
+__all__ = ["WindowFolders", "write_file"]
+
+_PREFIX = ".window."
+_MARK = "completed"
+
+
+class WindowFolders:
+    """Makes the folders of a dataset's windows.
+
+    A window is there with all its files or not at all, with one rename a window instead of one a file. What a run that
+    was killed left unfinished goes when the group is written to again.
+
+    Args:
+        dataset: A dataset that keeps its windows in folders on this machine; see :meth:`fits`.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._root = f"{dataset.path}/windows"
+        self._groups: set[str] = set()
+
+    @staticmethod
+    def fits(dataset: Dataset) -> bool:
+        """Whether windows of a dataset are folders on this machine, as rslearn has them."""
+        return type(dataset.storage) is FileWindowStorage and isinstance(dataset.path, Path)
+
+    def is_completed(self, group: str, name: str, layer: str) -> bool:
+        """Whether a layer of a window is there as a whole."""
+        return os.path.exists(f"{self._root}/{group}/{name}/layers/{layer}/{_MARK}")  # noqa: PTH110
+
+    @contextlib.contextmanager
+    def making(self, spec: WindowSpec, options: Mapping[str, Any] | None = None) -> Iterator[str]:
+        """A new folder for the files of a window, with its metadata, which takes its place when the block ends well.
+
+        Where a folder is there already, the files are put into it instead, marks of whole layers last.
+
+        Args:
+            spec: The window.
+            options: rslearn options of the window (split and the like).
+
+        Yields:
+            The new folder's path; its name is not yet that of the window.
+
+        Raises:
+            StorageError: If it can't be written.
+        """
+        target = f"{self._root}/{spec.group}/{spec.name}"
+        made = f"{self._root}/{spec.group}/{_PREFIX}{uuid.uuid4().hex[:8]}"
+        try:
+            self._begin(spec.group)
+            os.mkdir(made)  # noqa: PTH102
+            write_file(f"{made}/metadata.json", _metadata(spec, options or {}))
+            yield made
+            if os.path.lexists(target):
+                _move_files(made, target)
+            else:
+                os.rename(made, target)  # noqa: PTH104
+        except OSError as error:
+            raise StorageError(
+                f"Can't write here: {error.strerror or error}.",
+                where=target,
+                fix="Check the permissions and the free space, or choose another folder.",
+            ) from error
+        finally:
+            if os.path.lexists(made):
+                shutil.rmtree(made, ignore_errors=True)
+
+    def _begin(self, group: str) -> None:
+        """Makes the folder of a group, and removes from it what a killed run left."""
+        if group in self._groups:
+            return
+        folder = f"{self._root}/{group}"
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        with os.scandir(folder) as entries:
+            left = [entry.path for entry in entries if entry.name.startswith(_PREFIX)]
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        self._groups.add(group)
+
+
+def _metadata(spec: WindowSpec, options: Mapping[str, Any]) -> bytes:
+    """As rslearn writes it, and with group and name, which the rslearn of olmoearth-runner 0.1.14 looks for."""
+    data = {
+        "group": spec.group,
+        "name": spec.name,
+        "projection": spec.projection.serialize(),
+        "bounds": spec.bounds,
+        "time_range": None if spec.time_range is None else [time.isoformat() for time in spec.time_range],
+        "options": dict(options),
+    }
+    return (json.dumps(data, indent=2) + "\n").encode()
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Writes a file, as it is: for places where nobody looks for it yet.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+    """
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(content)
+
+
+def _move_files(source: str, target: str) -> None:
+    """Moves all files of a folder into another one, in place of those of the same name; each is whole at any time."""
+    found = [f"{folder}/{name}" for folder, _, names in os.walk(source) for name in names]
+    for path in sorted(found, key=lambda path: (path.endswith(f"/{_MARK}"), path)):
+        place = target + path.removeprefix(source)
+        os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
+        os.replace(path, place)  # noqa: PTH105

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from olmoearth_nb.errors import StorageError
+from olmoearth_nb.store.dataset import ScratchDataset
+from olmoearth_nb.store.folders import WindowFolders, write_file
+from olmoearth_nb.store.windows import create_window, load_windows
+
+from .conftest import spec
+
+GROUP = "group_partition_0"
+
+
+def names(dataset: ScratchDataset) -> list[str]:
+    return sorted(os.listdir(Path(str(dataset.path)) / "windows" / GROUP))
+
+
+def window(dataset: ScratchDataset, name: str) -> Path:
+    return Path(str(dataset.path)) / "windows" / GROUP / name
+
+
+def test_a_window_is_there_when_its_files_are(dataset: ScratchDataset) -> None:
+    folders = WindowFolders(dataset)
+    assert folders.fits(dataset)
+    with folders.making(spec("a", 0, 0), {"split": "train"}) as folder:
+        write_file(f"{folder}/request.geojson", b"{}")
+        assert "a" not in names(dataset)
+        assert load_windows(dataset, groups=[GROUP]) == []
+    assert names(dataset) == ["a"]
+    assert sorted(os.listdir(window(dataset, "a"))) == ["metadata.json", "request.geojson"]
+    found = load_windows(dataset, groups=[GROUP])[0]
+    assert (found.name, found.bounds, found.options) == ("a", spec("a", 0, 0).bounds, {"split": "train"})
+
+
+def test_metadata_are_those_of_a_single_window(dataset: ScratchDataset) -> None:
+    with WindowFolders(dataset).making(spec("a", 5, 9), {"split": "val"}):
+        pass
+    create_window(dataset, spec("b", 5, 9), {"split": "val"})
+    one, other = ((window(dataset, name) / "metadata.json").read_bytes() for name in "ab")
+    assert one.replace(b'"a"', b'"b"') == other
+    assert json.loads(one)["group"] == GROUP
+
+
+def test_what_fails_or_is_killed_leaves_no_window(dataset: ScratchDataset) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        with WindowFolders(dataset).making(spec("a", 0, 0)):
+            raise ValueError("broken")
+    assert names(dataset) == []
+    left = window(dataset, ".window.0123abcd")
+    left.mkdir()
+    (left / "metadata.json").write_text("{")
+    with WindowFolders(dataset).making(spec("b", 0, 0)):
+        pass
+    assert names(dataset) == ["b"]
+
+
+def test_files_go_into_a_folder_that_is_there(dataset: ScratchDataset) -> None:
+    create_window(dataset, spec("a", 0, 0))
+    kept = window(dataset, "a") / "layers" / "imagery" / "completed"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    folders = WindowFolders(dataset)
+    assert not folders.is_completed(GROUP, "a", "label")
+    with folders.making(spec("a", 8, 8)) as folder:
+        os.makedirs(f"{folder}/layers/label")
+        write_file(f"{folder}/layers/label/completed", b"")
+    assert kept.exists()
+    assert folders.is_completed(GROUP, "a", "label")
+    assert names(dataset) == ["a"]
+    assert load_windows(dataset, groups=[GROUP])[0].bounds == spec("a", 8, 8).bounds
+
+
+def test_a_place_that_can_not_be_written_is_told(dataset: ScratchDataset) -> None:
+    Path(str(dataset.path), "windows").write_text("")
+    with pytest.raises(StorageError, match="Can't write here"):
+        with WindowFolders(dataset).making(spec("a", 0, 0)):
+            pass
