@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from olmoearth_nb.errors import InputFileError, StorageError, UsageError
 
@@ -19,6 +21,8 @@ __all__ = [
     "hash_file",
     "hash_json",
     "is_folder_name",
+    "kept_readings",
+    "kept_within_block",
     "parse_json",
     "read_json",
     "read_text",
@@ -27,6 +31,10 @@ __all__ = [
     "write_text",
 ]
 
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("kept", default=None)
 
 # Of common file systems, bytes.
 _LONGEST_NAME = 255
@@ -113,6 +121,40 @@ def parse_json(text: str, *, object_pairs_hook: Callable[[list[tuple[str, Any]]]
         return json.loads(text, object_pairs_hook=object_pairs_hook)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+@contextlib.contextmanager
+def kept_readings() -> Iterator[None]:
+    """Within the block large files are parsed once, however often they are read, as long as they don't change."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def kept_within_block(
+    read: Callable[Concatenate[str | PathLike[str], _P], _T],
+) -> Callable[Concatenate[str | PathLike[str], _P], _T]:
+    """Makes a function that parses a file one that :func:`kept_readings` keeps the results of.
+
+    Args:
+        read: Takes a path and options that can be keys of a dictionary; nobody may change what it returns.
+    """
+
+    @functools.wraps(read)
+    def called(path: str | PathLike[str], *args: _P.args, **options: _P.kwargs) -> _T:
+        kept = _kept.get()
+        if kept is None or not Path(path).is_file():
+            return read(path, *args, **options)
+        stat = Path(path).stat()
+        key = read, str(path), stat.st_mtime_ns, stat.st_size, args, tuple(options.items())
+        if key not in kept:
+            kept[key] = read(path, *args, **options)
+        found: _T = kept[key]
+        return found
+
+    return called
 
 
 def shown_path(path: Path) -> Path:

@@ -39,7 +39,7 @@ from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.border import describe
 from olmoearth_nb.errors import GeometryError, InputFileError, StorageError
-from olmoearth_nb.files import parse_json, read_text, write_text
+from olmoearth_nb.files import kept_within_block, parse_json, read_text, write_text
 from olmoearth_nb.lonlat import normalise_lonlat
 
 __all__ = [
@@ -214,6 +214,7 @@ def read_request(path: str | PathLike[str]) -> PredictionRequestCollection:
     return PredictionRequestCollection(type="FeatureCollection", features=features)
 
 
+@kept_within_block
 def read_task_features(path: str | PathLike[str]) -> TaskCollection:
     """Reads annotation tasks (areas that annotators finished).
 
@@ -227,6 +228,7 @@ def read_task_features(path: str | PathLike[str]) -> TaskCollection:
     return TaskCollection(type="FeatureCollection", features=features)
 
 
+@kept_within_block
 def read_annotation_features(path: str | PathLike[str], *, label_property: str | None = None) -> AnnotationCollection:
     """Reads annotations; the older single ``es_label`` becomes the label named by ``label_property``.
 
@@ -300,7 +302,8 @@ def _read_features(
     with warnings.catch_warnings():
         # Every odd geometry collection warns, and all of them are taken.
         warnings.simplefilter("ignore", UserWarning)
-        return [_parse(path, index, feature, model, prepare) for index, feature in enumerate(raw)]
+        name = str(Path(path))
+        return [_parse(f"{name}: features[{i}]", feature, model, prepare) for i, feature in enumerate(raw)]
 
 
 def load_features(path: str | PathLike[str], what: str) -> list[Any]:
@@ -340,15 +343,14 @@ def load_features(path: str | PathLike[str], what: str) -> list[Any]:
 
 
 def _parse(
-    path: str | PathLike[str],
-    index: int,
+    where: str,
     raw: Any,
     model: type[FeatureT],
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None,
 ) -> FeatureT:
     if not isinstance(raw, dict):
-        raise InputFileError("A feature is not an object.", where=f"{Path(path)}: features[{index}]", found=repr(raw))
-    where = f"{Path(path)}: features[{index}]{_identity(raw)}"
+        raise InputFileError("A feature is not an object.", where=where, found=repr(raw))
+    where += _identity(raw)
     if not raw.get("geometry"):
         raise InputFileError("The feature has no geometry.", where=f"{where}.geometry", fix="Give it one or remove it.")
     if raw.get("properties") is None and model is not PredictionResultFeature:

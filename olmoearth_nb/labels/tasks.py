@@ -123,10 +123,11 @@ def read_annotation_tasks(
 def _tasks_by_id(collection: TaskCollection, path: str | PathLike[str]) -> dict[uuid.UUID, AnnotationTask]:
     tasks: dict[uuid.UUID, AnnotationTask] = {}
     indices: dict[uuid.UUID, int] = {}
+    name = str(Path(path))
     for index, feature in enumerate(collection.features):
         properties = cast(TaskProperties, feature.properties)
         task_id = properties.oe_annotations_task_id
-        where = f"{Path(path)}: features[{index}]"
+        where = f"{name}: features[{index}]"
         if task_id in tasks:
             raise InputFileError(
                 "Two tasks have the same id.",
@@ -148,13 +149,14 @@ def _add_annotations(
     tasks: dict[uuid.UUID, AnnotationTask], collection: AnnotationCollection, path: str | PathLike[str]
 ) -> dict[uuid.UUID, int]:
     unknown: Counter[uuid.UUID] = Counter()
+    name = str(Path(path))
     for index, feature in enumerate(collection.features):
         properties = cast(AnnotationProperties, feature.properties)
         task = tasks.get(properties.oe_annotations_task_id)
         if task is None:
             unknown[properties.oe_annotations_task_id] += 1
             continue
-        shp = repaired(feature_shape(feature), where=f"{Path(path)}: features[{index}]")
+        shp = repaired(feature_shape(feature), where=f"{name}: features[{index}]")
         geometry = STGeometry(WGS84_PROJECTION, shp, task.task_st_geometry.time_range)
         task.annotations.append(LabeledSTGeometry(st_geometry=geometry, labels=properties.oe_labels))
     return dict(unknown)

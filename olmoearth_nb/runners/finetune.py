@@ -14,7 +14,8 @@ from olmoearth_nb.errors import (
     BuildError,
     InputFileError,
 )
-from olmoearth_nb.labels.prepare import prepare_windows
+from olmoearth_nb.files import kept_readings
+from olmoearth_nb.labels.prepare import PreparedWindow, prepare_windows
 from olmoearth_nb.progress import open_bar
 from olmoearth_nb.runners.base import (
     alone,
@@ -79,10 +80,11 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
             OlmoEarthError: If annotations or configuration are wrong.
         """
         start, step = time.monotonic(), StepName.PREPARE_LABELED_WINDOWS
-        notes = check_once(self.project, self.workspace.state, [step])
-        if not overwrite:
-            self.scratch.check(step)
-        tasks = self.annotation_tasks()
+        with kept_readings():
+            notes = check_once(self.project, self.workspace.state, [step])
+            if not overwrite:
+                self.scratch.check(step)
+            tasks = self.annotation_tasks()
         prepared = prepare_windows(
             tasks.tasks,
             sampler=self.components.sampler(),
@@ -102,7 +104,7 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
             with rasterio.Env():  # else each call of rasterio makes one, which takes longer than projecting a point
                 for window in prepared:
                     splits[window.split.value] += 1
-                    written += self.scratch.write(writer, window)
+                    written += _write(writer, window, prep.split_property)
                     bar.update(prepared.done_tasks - shown)
                     shown = prepared.done_tasks
             bar.update(len(prepared.tasks) - shown)
@@ -243,6 +245,15 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
             StepName.FINE_TUNE: self.fine_tune,
         }
         return [calls[step]() for step in wanted]
+
+
+def _write(writer: LabelWriter, prepared: PreparedWindow, split_property: str) -> bool:
+    """Writes a labelled window, unless it is there; returns whether it was written."""
+    if writer.is_written(prepared.window.name):
+        return False
+    options = {split_property: prepared.split.value, "source_task_id": str(prepared.source_task_id)}
+    writer.write(prepared.window, options)
+    return True
 
 
 def _spec(window: Window) -> WindowSpec:

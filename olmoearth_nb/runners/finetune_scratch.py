@@ -11,10 +11,8 @@ from rslearn.dataset import Window
 
 from olmoearth_nb.config import Project, WindowPrep
 from olmoearth_nb.files import hash_json
-from olmoearth_nb.labels.prepare import PreparedWindow
 from olmoearth_nb.runners.base import file_hash, model_hash, refuse_foreign, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
-from olmoearth_nb.store.label_layer import LabelWriter
 from olmoearth_nb.store.local_listing import imagery_fingerprint
 from olmoearth_nb.store.sqlite import forget_layers, forget_windows
 from olmoearth_nb.store.stamps import Stamps
@@ -172,22 +170,3 @@ class FineTuneScratch:
             self.stamps.clear()
         else:
             self.stamps.drop(*_STEPS[_STEPS.index(step) :])
-
-    def write(self, writer: LabelWriter, prepared: PreparedWindow) -> bool:
-        """Writes a labelled window, unless it is there.
-
-        Args:
-            writer: Writer of the label layer.
-            prepared: The window with its split.
-
-        Returns:
-            Whether it was written.
-        """
-        if writer.is_written(prepared.window.name):
-            return False
-        options = {
-            self.window_prep.split_property: prepared.split.value,
-            "source_task_id": str(prepared.source_task_id),
-        }
-        writer.write(prepared.window, options)
-        return True

@@ -1,7 +1,7 @@
 """Small GeoTIFFs that differ in nothing but their place: rslearn writes one, the others are its bytes moved.
 
-GDAL takes a millisecond for a GeoTIFF of a few pixels, most of it for the keys of the projection, and labels at points are
-the same few rasters again and again.
+GDAL takes a millisecond for a GeoTIFF of a few pixels, most of it for the keys of the projection, and labels at points
+are the same few rasters again and again.
 """
 
 from __future__ import annotations

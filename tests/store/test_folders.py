@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ GROUP = "group_partition_0"
 
 
 def names(dataset: ScratchDataset) -> list[str]:
-    return sorted(os.listdir(Path(str(dataset.path)) / "windows" / GROUP))
+    return sorted(path.name for path in (Path(str(dataset.path)) / "windows" / GROUP).iterdir())
 
 
 def window(dataset: ScratchDataset, name: str) -> Path:
@@ -32,7 +31,7 @@ def test_a_window_is_there_when_its_files_are(dataset: ScratchDataset) -> None:
         assert "a" not in names(dataset)
         assert load_windows(dataset, groups=[GROUP]) == []
     assert names(dataset) == ["a"]
-    assert sorted(os.listdir(window(dataset, "a"))) == ["metadata.json", "request.geojson"]
+    assert sorted(path.name for path in window(dataset, "a").iterdir()) == ["metadata.json", "request.geojson"]
     found = load_windows(dataset, groups=[GROUP])[0]
     assert (found.name, found.bounds, found.options) == ("a", spec("a", 0, 0).bounds, {"split": "train"})
 
@@ -67,7 +66,7 @@ def test_files_go_into_a_folder_that_is_there(dataset: ScratchDataset) -> None:
     folders = WindowFolders(dataset)
     assert not folders.is_completed(GROUP, "a", "label")
     with folders.making(spec("a", 8, 8)) as folder:
-        os.makedirs(f"{folder}/layers/label")
+        Path(folder, "layers", "label").mkdir(parents=True)
         write_file(f"{folder}/layers/label/completed", b"")
     assert kept.exists()
     assert folders.is_completed(GROUP, "a", "label")
