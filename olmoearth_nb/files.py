@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 from olmoearth_nb.errors import InputFileError, StorageError, UsageError
 
@@ -31,9 +31,8 @@ __all__ = [
     "write_text",
 ]
 
+_ReadT = TypeVar("_ReadT", bound=Callable[..., Any])
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("kept", default=None)
 
 # Of common file systems, bytes.
@@ -133,9 +132,7 @@ def kept_readings() -> Iterator[None]:
         _kept.reset(token)
 
 
-def kept_within_block(
-    read: Callable[Concatenate[str | PathLike[str], _P], _T],
-) -> Callable[Concatenate[str | PathLike[str], _P], _T]:
+def kept_within_block(read: _ReadT) -> _ReadT:
     """Makes a function that parses a file one that :func:`kept_readings` keeps the results of.
 
     Args:
@@ -143,18 +140,17 @@ def kept_within_block(
     """
 
     @functools.wraps(read)
-    def called(path: str | PathLike[str], *args: _P.args, **options: _P.kwargs) -> _T:
+    def called(path: str | PathLike[str], **options: Any) -> Any:
         kept = _kept.get()
         if kept is None or not Path(path).is_file():
-            return read(path, *args, **options)
+            return read(path, **options)
         stat = Path(path).stat()
-        key = read, str(path), stat.st_mtime_ns, stat.st_size, args, tuple(options.items())
+        key = read, str(path), stat.st_mtime_ns, stat.st_size, tuple(options.items())
         if key not in kept:
-            kept[key] = read(path, *args, **options)
-        found: _T = kept[key]
-        return found
+            kept[key] = read(path, **options)
+        return kept[key]
 
-    return called
+    return cast(_ReadT, called)
 
 
 def shown_path(path: Path) -> Path:

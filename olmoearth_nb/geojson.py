@@ -54,6 +54,7 @@ __all__ = [
     "TaskCollection",
     "TaskFeature",
     "Time",
+    "collection_text",
     "feature_label",
     "feature_shape",
     "load_features",
@@ -277,13 +278,25 @@ def write_collection(path: str | PathLike[str], collection: BaseModel) -> None:
     Raises:
         StorageError: If the place can't be written, or a property is nothing that JSON can hold.
     """
+    write_text(path, collection_text(collection, where=str(path)))
+
+
+def collection_text(collection: BaseModel, *, where: str) -> str:
+    """A feature or a collection as text.
+
+    Args:
+        collection: A GeoJSON model.
+        where: Where it goes to, for the error.
+
+    Raises:
+        StorageError: If a property is nothing that JSON can hold.
+    """
     try:
-        text = collection.model_dump_json(exclude_unset=False)
+        return collection.model_dump_json(exclude_unset=False)
     except PydanticSerializationError as error:
         raise StorageError(
-            "A feature's properties can't be written as JSON.", where=str(path), found=describe(error).rstrip(".")
+            "A feature's properties can't be written as JSON.", where=where, found=describe(error).rstrip(".")
         ) from error
-    write_text(path, text)
 
 
 def _read_features(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from olmoearth_nb.partitioners import (
     ReprojectionPartitioner,
 )
 from olmoearth_nb.planning import Plan, PlanCounts, plan, window_name
+from olmoearth_nb.planning.plan import window_names
 from olmoearth_nb.protocols import PartitionInterface
 from olmoearth_nb.types import PixelBounds, WindowSpec
 
@@ -634,3 +636,21 @@ def test_golden() -> None:
         for spec in planned.windows:
             assert spec.bounds == pytest.approx(old[spec.name], abs=0.5001)
     assert len(cases) == 60
+
+
+def test_names_are_hashes_of_what_rslearn_writes_of_each_geometry() -> None:
+    """Equal numbers and moments that are written in another way are another name."""
+    east = timezone(timedelta(hours=2))
+    utc = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 6, 1, 12, 30, tzinfo=UTC)
+    times = [None, utc, (utc[0].astimezone(east), utc[1])]
+    crs = CRS.from_epsg(32631)
+    projections = [Projection(crs, 10, -10), Projection(crs, 10.0, -10.0), WGS84_PROJECTION]
+    shapes = [box(0, 0, 64, 64), box(-0.5, 1e-7, 1 / 3, 1e7), Point(3, 4), MultiPolygon([box(0, 0, 1, 1)])]
+    geometries = [STGeometry(p, shp, time) for p in projections for shp in shapes for time in times]
+    ids = [f"partition_{index % 3}" for index in range(len(geometries))]
+    expected = [
+        hashlib.sha256(json.dumps(geometry.serialize(), sort_keys=True).encode()).hexdigest()[:20]
+        for geometry in geometries
+    ]
+    assert window_names(ids, geometries) == [f"{pid}_{name}" for pid, name in zip(ids, expected, strict=True)]
+    assert len(set(expected)) == 3 * 4 * 3

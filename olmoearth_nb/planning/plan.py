@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from rslearn.utils.geometry import STGeometry
+import shapely
+from rslearn.utils.geometry import Projection, STGeometry
 
 from olmoearth_nb.errors import GeometryError, InputFileError
 from olmoearth_nb.geojson import PredictionRequestCollection
 from olmoearth_nb.geometry import Shapes, footprints_touching, shape_array, valid_shapes
+from olmoearth_nb.many import distinct
 from olmoearth_nb.partitioner_base import features_of, has_geometry
 from olmoearth_nb.planning.calls import at_most, limit_of, partitions_from, windows_from
 from olmoearth_nb.planning.windows import Candidates, Sifted, WindowFilter, sift
 from olmoearth_nb.protocols import Partitioner
 from olmoearth_nb.tables import html_table
-from olmoearth_nb.types import WindowSpec
+from olmoearth_nb.types import TimeRange, WindowSpec, shape_of
 
-__all__ = ["Partition", "Plan", "PlanCounts", "WindowFilter", "plan", "window_name"]
+__all__ = ["Partition", "Plan", "PlanCounts", "WindowFilter", "plan", "window_name", "window_names"]
 
 Listing: TypeAlias = dict[int, list[int]]
 """Window -> the candidates that are this window."""
@@ -216,8 +218,35 @@ def window_name(partition_id: str, geometry: STGeometry) -> str:
         partition_id: ``partition_{i}``.
         geometry: Extent in pixels, as the partitioner gave it.
     """
-    text = json.dumps(geometry.serialize(), sort_keys=True)
-    return f"{partition_id}_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+    return window_names([partition_id], [geometry])[0]
+
+
+def window_names(partition_ids: Sequence[str], geometries: Sequence[STGeometry]) -> list[str]:
+    """Names of many windows, see :func:`window_name`.
+
+    Args:
+        partition_ids: One for each.
+        geometries: Their extents.
+    """
+    shapes = shapely.to_wkt(shape_array([shape_of(one) for one in geometries]), rounding_precision=-1)
+    # The JSON of ``STGeometry.serialize()`` with sorted keys, put together of parts that most windows share. By text:
+    # equal ones may be written in several ways (10 and 10.0, 12:00+00:00 and 14:00+02:00).
+    projections, projection_of = distinct([one.projection for one in geometries], _projection_text)
+    times, time_of = distinct([one.time_range for one in geometries], _time_text)
+    starts = [f'{{"projection": {_projection_text(one)}, "shp": "' for one in projections]
+    ends = [f'", "time_range": {_time_text(one)}}}' for one in times]
+    return [
+        f"{partition_id}_{hashlib.sha256(f'{starts[p]}{shape}{ends[t]}'.encode()).hexdigest()[:20]}"
+        for partition_id, shape, p, t in zip(partition_ids, shapes, projection_of, time_of, strict=True)
+    ]
+
+
+def _projection_text(projection: Projection) -> str:
+    return json.dumps(projection.serialize(), sort_keys=True)
+
+
+def _time_text(time_range: TimeRange | None) -> str:
+    return json.dumps(None if time_range is None else [time.isoformat() for time in time_range])
 
 
 def _partition_id(index: int) -> str:
@@ -277,15 +306,21 @@ def _partitions(
     candidates: Candidates,
     sifted: Sifted,
 ) -> tuple[Partition, ...]:
-    names: dict[int, tuple[str, str]] = {}
+    owners: dict[int, tuple[int, int]] = {}
+    for index, listing in listings.items():
+        for window, members in listing.items():
+            owners.setdefault(window, (index, members[0]))
+    names = window_names(
+        [_partition_id(index) for index, _ in owners.values()],
+        [candidates.geometry[member] for _, member in owners.values()],
+    )
+    name_of = dict(zip(owners, names, strict=True))
     partitions = []
     for index, listing in listings.items():
         partition_id = _partition_id(index)
         specs = []
         for window, members in listing.items():
-            if window not in names:
-                names[window] = window_name(partition_id, candidates.geometry[members[0]]), _group(partition_id)
-            name, group = names[window]
+            name, group = name_of[window], _group(_partition_id(owners[window][0]))
             projection, time_range, bounds = sifted.extents[window]
             features = tuple(dict.fromkeys(candidates.feature[member] for member in members))
             specs.append(

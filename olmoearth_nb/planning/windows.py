@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from rslearn.utils.geometry import Projection, STGeometry
 
 from olmoearth_nb.errors import GeometryError, UsageError
 from olmoearth_nb.geometry import Shapes, pixel_boxes, shape_array, windows_touching
+from olmoearth_nb.many import distinct
 from olmoearth_nb.types import PixelBounds, TimeRange, shape_of
 
 __all__ = ["Candidates", "Extent", "Sifted", "WindowFilter", "sift"]
@@ -22,8 +23,6 @@ WindowFilter: TypeAlias = Callable[[list[tuple[Projection, PixelBounds]]], npt.A
 
 Extent: TypeAlias = tuple[Projection, TimeRange | None, PixelBounds]
 """What makes two windows the same."""
-
-T = TypeVar("T")
 
 # At some 2 kB each more would fill the memory.
 MAX_WINDOWS = 4_000_000
@@ -103,10 +102,10 @@ def sift(candidates: Candidates, area: Shapes, accept: WindowFilter | None) -> S
         UsageError: If ``accept`` gives something else than a boolean a window.
     """
     shapes = shape_array([shape_of(geometry) for geometry in candidates.geometry])
-    projections, projection_of = _distinct(
-        [(one.projection, _projection_key(one.projection)) for one in candidates.geometry]
-    )
-    times, time_of = _distinct([(one.time_range, one.time_range) for one in candidates.geometry])
+    projections, places = distinct([one.projection for one in candidates.geometry], _projection_key)
+    projection_of = np.array(places, dtype=np.int64)
+    times, places = distinct([one.time_range for one in candidates.geometry])
+    time_of = np.array(places, dtype=np.int64)
     solid = np.flatnonzero(~shapely.is_empty(shapes))
     bounds = shapely.bounds(shapes)
     _check_finite(solid, bounds, candidates)
@@ -118,8 +117,8 @@ def sift(candidates: Candidates, area: Shapes, accept: WindowFilter | None) -> S
         touching[members] = windows_touching(projection, _reach(bounds[members], boxes[members]), area)
     left = np.flatnonzero(touching)
     rows = np.column_stack([projection_of[left], time_of[left], boxes[left]])
-    distinct, window = np.unique(rows, axis=0, return_inverse=True)
-    extents = [(projections[p], times[t], (x0, y0, x1, y1)) for p, t, x0, y0, x1, y1 in distinct.tolist()]
+    unique, window = np.unique(rows, axis=0, return_inverse=True)
+    extents = [(projections[p], times[t], (x0, y0, x1, y1)) for p, t, x0, y0, x1, y1 in unique.tolist()]
     accepted = _accepted(extents, accept)[window.reshape(-1)]
     return Sifted(
         candidates=left[accepted].tolist(),
@@ -140,19 +139,6 @@ def _reach(bounds: npt.NDArray[np.float64], boxes: npt.NDArray[np.int64]) -> npt
 def _projection_key(projection: Projection) -> Hashable:
     # Hashing a Projection costs 12 µs, this half a microsecond.
     return projection.crs.to_string(), projection.x_resolution, projection.y_resolution
-
-
-def _distinct(values: Sequence[tuple[T, Hashable]]) -> tuple[list[T], npt.NDArray[np.int64]]:
-    """Distinct values by key, and for each value which of them it is."""
-    places: dict[Hashable, int] = {}
-    distinct: list[T] = []
-    indices = np.empty(len(values), dtype=np.int64)
-    for position, (value, key) in enumerate(values):
-        place = places.setdefault(key, len(distinct))
-        if place == len(distinct):
-            distinct.append(value)
-        indices[position] = place
-    return distinct, indices
 
 
 def _check_finite(solid: npt.NDArray[np.int64], bounds: npt.NDArray[np.float64], candidates: Candidates) -> None:

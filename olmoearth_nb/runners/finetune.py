@@ -16,6 +16,7 @@ from olmoearth_nb.errors import (
 )
 from olmoearth_nb.files import kept_readings
 from olmoearth_nb.labels.prepare import PreparedWindow, prepare_windows
+from olmoearth_nb.many import rarely_collected
 from olmoearth_nb.progress import open_bar
 from olmoearth_nb.runners.base import (
     alone,
@@ -69,6 +70,7 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
     @at_home(writes=True)
     @alone
     @with_modules
+    @rarely_collected()
     def prepare_labeled_windows(self, *, overwrite: bool = False) -> PrepareSummary:
         """Makes labelled windows of the annotation tasks, with splits, and writes them into the dataset.
 

@@ -18,6 +18,7 @@ from olmoearth_nb.errors import (
 )
 from olmoearth_nb.evaluation.ranking import check_criterion
 from olmoearth_nb.labels.tasks import AnnotationTasks, read_annotation_tasks
+from olmoearth_nb.many import rarely_collected
 from olmoearth_nb.progress import Progress
 from olmoearth_nb.remote.layout import Kind, Needs
 from olmoearth_nb.runners.base import Ids, build_options
@@ -155,6 +156,7 @@ class FineTuneLooks:
         return self.evaluate(split).worst(n, by=by)
 
     @at_home()
+    @rarely_collected()
     def windows(self) -> gpd.GeoDataFrame:
         """The labelled windows: name, split, bounds, time range, state of every layer, reasons.
 

@@ -14,6 +14,7 @@ from olmoearth_nb.errors import (
     UsageError,
 )
 from olmoearth_nb.labels.rasterize import whole_number
+from olmoearth_nb.many import rarely_collected
 from olmoearth_nb.progress import open_bar
 from olmoearth_nb.runners import stages
 from olmoearth_nb.runners.away import AwayEngine
@@ -90,6 +91,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
     @at_home(writes=True)
     @alone
     @with_modules
+    @rarely_collected()
     def partition(self, *, overwrite: bool = False, storage: WindowStorage | None = None) -> PartitionSummary:
         """Splits the request into partitions and windows and creates them in the dataset.
 
@@ -119,8 +121,10 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             scratch.begin(step, storage=storage)
             scratch.write_plan(planned)
             scratch.stamps.finish(step, made=planned.partition_ids)
+            partitions = {one.partition_id: one.windows for one in planned.partitions}
+        else:
+            partitions = {pid: tuple(scratch.windows_of(pid)) for pid in scratch.partition_ids()}
         scratch.stamps.begin_code(step, self.components.partitioning_code(), redo="runner.partition(overwrite=True)")
-        partitions = {pid: scratch.windows_of(pid) for pid in scratch.partition_ids()}
         uses = Counter((spec.group, spec.name) for windows in partitions.values() for spec in windows)
         if isinstance(scratch.dataset.storage, ThreadedStorage):
             notes += ("Windows are rows of dataset_0/windows.sqlite3; storage='files' makes a folder for each.",)

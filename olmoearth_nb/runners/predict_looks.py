@@ -20,6 +20,7 @@ from olmoearth_nb.errors import (
 from olmoearth_nb.evaluation.ranking import check_criterion
 from olmoearth_nb.geojson import PredictionRequestCollection, read_request
 from olmoearth_nb.labels.rasterize import whole_number
+from olmoearth_nb.many import rarely_collected
 from olmoearth_nb.planning import Plan, plan
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.progress import Progress
@@ -192,6 +193,7 @@ class PredictionLooks:
         return self.scratch.partition_ids()
 
     @at_home()
+    @rarely_collected()
     def windows(self, ids: Ids = None) -> gpd.GeoDataFrame:
         """The windows of some partitions: name, partition, bounds, time range, state of every layer, reasons.
 

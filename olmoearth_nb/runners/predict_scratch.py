@@ -10,23 +10,38 @@ from typing import Any
 
 from olmoearth_nb.config import Project
 from olmoearth_nb.errors import InputFileError, MissingStepError, ModelError
-from olmoearth_nb.files import hash_json
+from olmoearth_nb.files import hash_json, write_text
 from olmoearth_nb.geojson import (
     PredictionRequestCollection,
     PredictionRequestFeature,
+    collection_text,
     read_request,
     write_collection,
 )
-from olmoearth_nb.planning import Plan
+from olmoearth_nb.planning import Partition, Plan
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.runners.base import Ids, file_hash, install_file, model_hash, pick_ids, refuse_foreign, remedy, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
+from olmoearth_nb.store.folders import WindowFolders, write_file
 from olmoearth_nb.store.index import read_index, write_index
 from olmoearth_nb.store.local_listing import imagery_fingerprint
-from olmoearth_nb.store.sqlite import ThreadedStorage, WindowStorage, forget_layers, forget_windows, one_transaction
+from olmoearth_nb.store.sqlite import (
+    ThreadedStorage,
+    WindowStorage,
+    forget_layers,
+    forget_windows,
+    one_transaction,
+    save_windows,
+)
 from olmoearth_nb.store.stamps import Stamps
 from olmoearth_nb.store.windows import WindowKey, completed_layers, create_window, read_failures
-from olmoearth_nb.store.workspace import OUTPUT_LAYER, PredictionWorkspace, make_folder, partition_number
+from olmoearth_nb.store.workspace import (
+    OUTPUT_LAYER,
+    WINDOW_REQUEST,
+    PredictionWorkspace,
+    make_folder,
+    partition_number,
+)
 from olmoearth_nb.types import StepName, WindowSpec
 
 __all__ = ["RANDOM_WEIGHTS", "PredictionScratch"]
@@ -248,27 +263,31 @@ class PredictionScratch:
             plan: What to write.
         """
         dataset = self.dataset
-        has_folders = not isinstance(dataset.storage, ThreadedStorage)
+        folders = WindowFolders(dataset) if WindowFolders.fits(dataset) else None
         with one_transaction(dataset.storage):
             for partition in plan.partitions:
                 pid = partition.partition_id
                 write_collection(self.workspace.partition_request(pid), partition.request)
-                if has_folders:
+                if isinstance(dataset.storage, ThreadedStorage):
+                    save_windows(dataset.storage, partition.owned)
+                else:
                     # Empty if others own all its windows; olmoearth-runner looks into it nevertheless.
-                    make_folder(self.workspace.dataset / "windows" / f"group_{pid}")
-                for spec in partition.owned:
-                    create_window(dataset, spec)
-                    if has_folders:
-                        self._write_window_request(spec, partition.request)
+                    make_folder(self.workspace.dataset / "windows" / partition.group)
+                    self._write_windows(partition, folders)
                 write_index(self.workspace.partition_index(pid), partition.windows)
 
-    def _write_window_request(self, spec: WindowSpec, request: PredictionRequestCollection) -> None:
-        features = [request.features[index] for index in spec.features]
-        target = self.workspace.window_request(spec.group, spec.name)
-        if len(features) == 1:
-            write_collection(target, features[0])
-        else:
-            write_collection(target, PredictionRequestCollection(type="FeatureCollection", features=features))
+    def _write_windows(self, partition: Partition, folders: WindowFolders | None) -> None:
+        """Writes the windows that a partition owns, each with the features that it was made for."""
+        texts: dict[tuple[int, ...], str] = {}
+        for spec in partition.owned:
+            if spec.features not in texts:
+                texts[spec.features] = _features_text(partition, spec)
+            if folders is None:
+                create_window(self.dataset, spec)
+                write_text(self.workspace.window_request(spec.group, spec.name), texts[spec.features])
+            else:
+                with folders.making(spec) as folder:
+                    write_file(f"{folder}/{WINDOW_REQUEST}", texts[spec.features].encode())
 
     # ---- reading ---------------------------------------------------------------------------------------------
 
@@ -373,3 +392,13 @@ class PredictionScratch:
                 fix="Call runner.build_dataset() first.",
             )
         return ready, {key: reasons.get(key, "not built yet.") for key in specs if key not in ready}
+
+
+def _features_text(partition: Partition, spec: WindowSpec) -> str:
+    """What a window was made for: one feature as it is, several as a collection."""
+    where = f"window {spec.group}/{spec.name}"
+    features = [partition.request.features[index] for index in spec.features]
+    if len(features) == 1:
+        return collection_text(features[0], where=where)
+    collection = PredictionRequestCollection(type="FeatureCollection", features=features)
+    return collection_text(collection, where=where)

@@ -15,6 +15,7 @@ from rslearn.utils.geometry import Projection
 
 from olmoearth_nb.errors import InputFileError, MissingStepError
 from olmoearth_nb.files import read_json, write_text
+from olmoearth_nb.many import distinct
 from olmoearth_nb.types import TimeRange, WindowSpec
 
 __all__ = ["read_index", "write_index"]
@@ -27,18 +28,11 @@ def write_index(path: Path, windows: Sequence[WindowSpec]) -> None:
         path: The partition's index file.
         windows: Its windows, shared ones included.
     """
-    projections: dict[Projection, int] = {}
-    times: dict[TimeRange | None, int] = {}
+    projections, projection_of = distinct([spec.projection for spec in windows])
+    times, time_of = distinct([spec.time_range for spec in windows])
     rows = [
-        [
-            spec.name,
-            spec.group,
-            projections.setdefault(spec.projection, len(projections)),
-            *spec.bounds,
-            times.setdefault(spec.time_range, len(times)),
-            list(spec.features),
-        ]
-        for spec in windows
+        [spec.name, spec.group, projection, *spec.bounds, time, list(spec.features)]
+        for spec, projection, time in zip(windows, projection_of, time_of, strict=True)
     ]
     data = {
         "projections": [projection.serialize() for projection in projections],

@@ -20,6 +20,7 @@ from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, StorageError
 from olmoearth_nb.files import read_json, write_json
 from olmoearth_nb.geometry import wgs84_outlines
+from olmoearth_nb.many import distinct
 from olmoearth_nb.store.sqlite import completed
 from olmoearth_nb.types import PixelBounds, TimeRange, WindowSpec
 
@@ -199,23 +200,16 @@ def window_frame(rows: Sequence[WindowRow], columns: Sequence[str]) -> gpd.GeoDa
     """
     boxes = np.array([row.bounds for row in rows], dtype=np.int64).reshape(-1, 4)
     outlines = np.empty(len(rows), dtype=object)
-    # Each object is hashed once: that writes its CRS out (100,000 windows of one projection: 2 s).
-    distinct: dict[Any, Any] = {}
-    same = {id(row.projection): row.projection for row in rows}
-    same = {key: distinct.setdefault(projection, projection) for key, projection in same.items()}
-    projections = [same[id(row.projection)] for row in rows]
-    by_projection: dict[int, list[int]] = {}
+    projections, projection_of = distinct([row.projection for row in rows])
+    members = np.array(projection_of, dtype=np.int64)
     for index, projection in enumerate(projections):
-        by_projection.setdefault(id(projection), []).append(index)
-    crs_names: dict[int, str] = {}
-    for key, indices in by_projection.items():
-        projection = projections[indices[0]]
-        crs_names[key] = projection.crs.to_string()
-        outlines[indices] = wgs84_outlines(projection, boxes[indices].astype(float))
+        here = members == index
+        outlines[here] = wgs84_outlines(projection, boxes[here].astype(float))
+    crs_names = [projection.crs.to_string() for projection in projections]
     data: dict[str, Any] = {"name": [row.key[1] for row in rows], "group": [row.key[0] for row in rows]}
     data |= {column: [row.columns.get(column) for row in rows] for column in columns}
     data |= {name: boxes[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))}
-    data["crs"] = [crs_names[id(projection)] for projection in projections]
+    data["crs"] = [crs_names[index] for index in projection_of]
     data["resolution"] = [abs(row.projection.x_resolution) for row in rows]
     for i, name in enumerate(("start", "end")):
         times = pd.Series([row.time_range[i] if row.time_range else None for row in rows], dtype=object)

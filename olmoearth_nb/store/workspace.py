@@ -7,10 +7,20 @@ from pathlib import Path
 
 from olmoearth_nb.errors import StorageError
 
-__all__ = ["OUTPUT_LAYER", "FineTuneWorkspace", "PredictionWorkspace", "make_folder", "partition_number"]
+__all__ = [
+    "OUTPUT_LAYER",
+    "WINDOW_REQUEST",
+    "FineTuneWorkspace",
+    "PredictionWorkspace",
+    "make_folder",
+    "partition_number",
+]
 
 OUTPUT_LAYER = "output"
 """The dataset layer that the model writes into."""
+
+WINDOW_REQUEST = "request.geojson"
+"""File in a window's folder with the request features that it was made for."""
 
 _STATE_FOLDER = ".olmoearth_nb"
 
@@ -119,7 +129,7 @@ class PredictionWorkspace:
 
     def window_request(self, group: str, name: str) -> Path:
         """The request features that a window was made for."""
-        return self.window(group, name) / "request.geojson"
+        return self.window(group, name) / WINDOW_REQUEST
 
     def window_result(self, group: str, name: str) -> Path:
         """The postprocessed vector result of a window."""

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import gc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from olmoearth_nb.many import distinct, rarely_collected
+
+
+@given(st.lists(st.integers(0, 5) | st.text(max_size=2)))
+def test_distinct_values_and_places_give_the_values_back(values: list[object]) -> None:
+    found, places = distinct(values)
+    assert [found[place] for place in places] == values
+    assert len(set(found)) == len(found)
+    assert places == [found.index(value) for value in values]
+
+
+def test_a_key_is_asked_once_an_object() -> None:
+    asked = []
+
+    def key(value: list[int]) -> int:
+        asked.append(value)
+        return sum(value)
+
+    one, other, third = [1, 2], [3], [4]
+    assert distinct([one, other, one, third, one], key) == ([one, third], [0, 0, 0, 1, 0])
+    assert asked == [one, other, third]
+
+
+def test_garbage_is_looked_for_as_before_afterwards() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(ValueError, match="x"), rarely_collected():
+        assert gc.get_threshold() > before
+        raise ValueError("x")
+    assert gc.get_threshold() == before
