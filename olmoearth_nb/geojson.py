@@ -41,6 +41,7 @@ from olmoearth_nb.border import describe
 from olmoearth_nb.errors import GeometryError, InputFileError, StorageError
 from olmoearth_nb.files import kept_within_block, parse_json, read_text, write_text
 from olmoearth_nb.lonlat import normalise_lonlat
+from olmoearth_nb.many import rarely_collected
 
 __all__ = [
     "AnnotationCollection",
@@ -299,6 +300,7 @@ def collection_text(collection: BaseModel, *, where: str) -> str:
         ) from error
 
 
+@rarely_collected()
 def _read_features(
     path: str | PathLike[str],
     model: type[FeatureT],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
@@ -13,6 +14,9 @@ _T = TypeVar("_T")
 
 # New containers before Python looks for garbage, and how often it then looks at older ones too.
 _THRESHOLDS = (100_000, 20, 100)
+# What was set when each block that is open began, in any thread; the last one to end takes the first one's.
+_before: list[tuple[int, int, int]] = []
+_lock = threading.Lock()
 
 
 def distinct(values: Sequence[_T], key: Callable[[_T], Hashable] | None = None) -> tuple[list[_T], list[int]]:
@@ -46,9 +50,13 @@ def distinct(values: Sequence[_T], key: Callable[[_T], Hashable] | None = None) 
 @contextlib.contextmanager
 def rarely_collected() -> Iterator[None]:
     """Within the block Python looks for garbage less often: to look through what lives takes a third of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(*_THRESHOLDS)
+    with _lock:
+        _before.append(gc.get_threshold())
+        gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        with _lock:
+            before = _before.pop()
+            if not _before:
+                gc.set_threshold(*before)

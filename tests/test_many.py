@@ -35,3 +35,14 @@ def test_garbage_is_looked_for_as_before_afterwards() -> None:
         assert gc.get_threshold() > before
         raise ValueError("x")
     assert gc.get_threshold() == before
+
+
+def test_blocks_of_two_threads_may_overlap() -> None:
+    before = gc.get_threshold()
+    one, other = rarely_collected(), rarely_collected()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert gc.get_threshold() > before
+    other.__exit__(None, None, None)
+    assert gc.get_threshold() == before

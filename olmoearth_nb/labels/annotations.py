@@ -34,6 +34,7 @@ from olmoearth_nb.labels.rasterize import check_resolution, whole_number
 from olmoearth_nb.labels.shapes import repaired
 from olmoearth_nb.labels.sources import column_shapes, in_wgs84, name_of, read_vector, require_column
 from olmoearth_nb.lonlat import normalise_lonlat
+from olmoearth_nb.many import rarely_collected
 from olmoearth_nb.tables import html_table, text_table
 from olmoearth_nb.types import TimeRange
 
@@ -97,6 +98,7 @@ class AnnotationFiles:
         return html_table(_COLUMNS, self._rows(), caption=self._summary())
 
 
+@rarely_collected()
 def make_annotations(
     source: str | PathLike[str] | gpd.GeoDataFrame,
     out_dir: str | PathLike[str],
