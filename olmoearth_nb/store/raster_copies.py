@@ -65,8 +65,9 @@ class RasterCopies:
         x, y = window.bounds[0] * projection.x_resolution, window.bounds[1] * projection.y_resolution
         origin = struct.pack("=2d", x, y)
         key = projection, array.shape, array.dtype.str, array.tobytes()
-        if key in self._known:
-            content, at = self._known[key]
+        known = self._known.get(key)
+        if known is not None:
+            content, at = known
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103
             write_file(path, content[:at] + origin + content[at + len(origin) :])
             return
