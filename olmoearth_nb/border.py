@@ -7,11 +7,14 @@ a notebook down or hide which window failed. This is the one place with a broad 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from olmoearth_nb.errors import OlmoEarthError
 
-__all__ = ["describe", "foreign_code"]
+__all__ = ["attempt", "describe", "foreign_code"]
+
+T = TypeVar("T")
 
 _LONGEST = 400
 
@@ -37,6 +40,18 @@ def foreign_code(
         raise
     except (Exception, SystemExit) as cause:  # code of others can raise anything
         raise error(f"{what}: {describe(cause)}", where=where, fix=fix) from cause
+
+
+def attempt(call: Callable[[], T]) -> tuple[T, None] | tuple[None, Exception]:
+    """What a call returns, or what it raises, to be looked at elsewhere.
+
+    Args:
+        call: The call.
+    """
+    try:
+        return call(), None
+    except Exception as error:  # code of others can raise anything
+        return None, error
 
 
 def describe(cause: BaseException) -> str:

@@ -17,10 +17,11 @@ from typing import Any, Protocol, TypeVar
 import cloudpickle
 
 from olmoearth_nb.config import Carried
-from olmoearth_nb.errors import UsageError, WorkerError
+from olmoearth_nb.errors import UsageError
+from olmoearth_nb.forked import can_fork, dead_worker, run_forked
 from olmoearth_nb.labels.rasterize import whole_number
 
-__all__ = ["ENGINES", "Engine", "Processes", "apply_packed", "available_cores", "dead_worker", "open_engine", "packed"]
+__all__ = ["ENGINES", "Engine", "Processes", "apply_packed", "available_cores", "open_engine", "packed"]
 
 ENGINES = ("serial", "processes", "dask")
 """This process; worker processes of this machine; workers of Dask, here or elsewhere."""
@@ -136,21 +137,8 @@ def apply_packed(data: bytes) -> Any:
         return work(job)
 
 
-def dead_worker(where: str) -> WorkerError:
-    """What to say when workers keep dying.
-
-    Args:
-        where: What the workers were.
-    """
-    return WorkerError(
-        "Workers were killed again and again, perhaps for lack of memory.",
-        where=where,
-        fix="Call it again (it goes on where it was) with fewer workers, or with engine='serial'.",
-    )
-
-
 class Processes:
-    """Worker processes of this machine, by loky; they are kept for half a minute and used again.
+    """Worker processes of this machine: forks of this one where that is safe, else loky's, kept for half a minute.
 
     Args:
         workers: How many.
@@ -165,6 +153,11 @@ class Processes:
 
     def run(self, work: Callable[[JobT], ResultT], jobs: Sequence[JobT]) -> Iterator[tuple[JobT, ResultT]]:
         """See :meth:`Engine.run`."""
+        where = f"engine='processes', workers={self.workers}"
+        if can_fork():
+            for number, result in run_forked(work, jobs, workers=self.workers, where=where):
+                yield jobs[number], result
+            return
         waiting, in_vain = dict(enumerate(jobs)), 0
         for _ in range(_ATTEMPTS):
             before = len(waiting)
@@ -175,7 +168,7 @@ class Processes:
             in_vain = in_vain + 1 if len(waiting) == before else 0
             if in_vain == _TRIES:
                 break
-        raise dead_worker(f"engine='processes', workers={self.workers}")
+        raise dead_worker(where)
 
     def _attempt(self, work: Callable[[JobT], ResultT], jobs: dict[int, JobT]) -> Iterator[tuple[int, ResultT]]:
         """Results of the jobs whose workers live."""

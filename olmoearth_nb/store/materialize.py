@@ -23,10 +23,12 @@ from upath import UPath
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.compat import quiet_rslearn
-from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError
+from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError, WorkerError
 from olmoearth_nb.files import read_json
+from olmoearth_nb.forked import can_fork, run_forked
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.remote.layout import Kind
+from olmoearth_nb.sources.raster_file import kept_open
 from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
 from olmoearth_nb.store.local_listing import drop_outdated_listings
 from olmoearth_nb.store.windows import WindowKey, as_window, completed_layers, groups_label
@@ -34,7 +36,8 @@ from olmoearth_nb.types import WindowSpec
 
 __all__ = ["BuildOptions", "build_windows", "default_workers"]
 
-_CHUNK = 16
+# Windows of a job: few of a small build, so that all workers end at about the same time.
+_CHUNK, _CHUNKS = 16, 32
 # Below this many windows starting processes costs more than it saves (some 3 s each to import rslearn).
 _WORTH_A_POOL = 200
 
@@ -101,8 +104,8 @@ def build_windows(
         BuildError: If a worker process was killed.
     """
     dataset = open_dataset(path)
-    layers = list(imagery_layers(dataset))
-    states = completed_layers(dataset, [(spec.group, spec.name) for spec in windows], layers)
+    layers = imagery_layers(dataset)
+    states = completed_layers(dataset, [(spec.group, spec.name) for spec in windows], list(layers))
     todo = [spec for spec, done in zip(windows, states, strict=True) if not all(done)]
     if not todo:
         return {}
@@ -114,13 +117,21 @@ def build_windows(
     retry = _retry(dataset, options)
     bar = open_bar(progress, total=2 * len(todo), desc="Building dataset", unit="window")
     try:
-        chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        reasons = _run(run_jobs, [_Job(_prepare, place, chunk, retry) for chunk in chunks], bar)
-        reasons |= _ingest(place.dataset, todo, retry)
-        reasons |= _run(run_jobs, [_Job(_materialize, place, chunk, retry) for chunk in chunks], bar)
+        chunks = _chunks(todo)
+        if any(layer.data_source.ingest for layer in layers.values() if layer.data_source is not None):
+            reasons = _run(run_jobs, [_Job(_prepare, place, chunk, retry) for chunk in chunks], bar)
+            reasons |= _ingest(place.dataset, todo, retry)
+            reasons |= _run(run_jobs, [_Job(_materialize, place, chunk, retry) for chunk in chunks], bar)
+        else:
+            reasons = _run(run_jobs, [_Job(_build, place, chunk, retry) for chunk in chunks], bar, steps=2)
     finally:
         bar.close()
-    return {(spec.group, spec.name): _verify(dataset, spec, layers, reasons) for spec in todo}
+    return {(spec.group, spec.name): _verify(dataset, spec, list(layers), reasons) for spec in todo}
+
+
+def _chunks(windows: list[WindowSpec]) -> list[list[WindowSpec]]:
+    length = min(_CHUNK, -(-len(windows) // _CHUNKS))
+    return [windows[start : start + length] for start in range(0, len(windows), length)]
 
 
 def _retry(dataset: ScratchDataset, options: BuildOptions) -> dict[str, Any]:
@@ -178,11 +189,11 @@ def _do(job: _Job) -> Reasons:
     return job.work(job.place, job.specs, job.retry)
 
 
-def _run(run_jobs: RunJobs, jobs: list[_Job], bar: ProgressBar) -> Reasons:
+def _run(run_jobs: RunJobs, jobs: list[_Job], bar: ProgressBar, *, steps: int = 1) -> Reasons:
     reasons: Reasons = {}
     for job, found in run_jobs(_do, jobs):
         reasons |= found
-        bar.update(len(job.specs))
+        bar.update(steps * len(job.specs))
     return reasons
 
 
@@ -193,6 +204,23 @@ def _in_processes(
         for job in jobs:
             yield job, work(job)
         return
+    run = _in_forks if can_fork() else _in_loky
+    try:
+        yield from run(work, jobs, workers)
+    except WorkerError as error:
+        raise BuildError(
+            "A worker process was killed while building the dataset, perhaps for lack of memory.",
+            where=str(jobs[0].place.path),
+            fix="Call the step again (it goes on where it was), with fewer workers: workers=0 builds in this process.",
+        ) from error
+
+
+def _in_forks(work: Callable[[_Job], Reasons], jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, Reasons]]:
+    for number, found in run_forked(work, jobs, workers=workers, where="build"):
+        yield jobs[number], found
+
+
+def _in_loky(work: Callable[[_Job], Reasons], jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, Reasons]]:
     import concurrent.futures
 
     import loky
@@ -203,14 +231,14 @@ def _in_processes(
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     except loky.process_executor.TerminatedWorkerError as error:
-        raise BuildError(
-            "A worker process was killed while building the dataset, perhaps for lack of memory.",
-            where=str(jobs[0].place.path),
-            fix="Call the step again (it goes on where it was), with fewer workers: workers=0 builds in this process.",
-        ) from error
+        raise WorkerError("A worker process was killed.") from error
     finally:
         for future in futures:
             future.cancel()
+
+
+def _build(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
+    return _prepare(place, chunk, retry) | _materialize(place, chunk, retry)
 
 
 def _prepare(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
@@ -222,7 +250,8 @@ def _prepare(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> R
 
 def _materialize(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
     def materialize(dataset: ScratchDataset, windows: list[Window]) -> None:
-        materialize_dataset_windows(dataset, windows, **retry)
+        with kept_open():
+            materialize_dataset_windows(dataset, windows, **retry)
 
     return _attempt(materialize, place, chunk)
 
