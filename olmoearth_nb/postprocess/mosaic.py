@@ -61,6 +61,8 @@ class Mosaic:
         data, valid = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
         filled = np.zeros(shape[1:], dtype=bool)
         for _, here, values, has_data in self.parts(block):
+            if values.shape == shape and not filled.any() and has_data.all():
+                return values.astype(dtype, copy=False), has_data  # the usual case, without a copy
             wins = has_data.any(axis=0) & ~filled[here]
             np.copyto(data[:, *here], values, where=wins, casting="unsafe")
             np.copyto(valid[:, *here], has_data, where=wins)

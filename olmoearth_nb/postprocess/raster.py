@@ -308,10 +308,11 @@ class CombineGeotiff:
         return blend.read if self.overlap == "mean" else blend.read_classes
 
     def _values(self, data: Pixels, valid: Valid) -> Pixels:
-        data = np.where(valid, data, 0)
+        whole = bool(valid.all())
+        data = data if whole else np.where(valid, data, 0)
         if self.value_transform:
             data = self.value_transform.apply(data)
-        return np.where(valid, data, np.asarray(self.nodata_value).astype(data.dtype))
+        return data if whole else np.where(valid, data, np.asarray(self.nodata_value).astype(data.dtype))
 
 
 def _check_overlap(overlap: object, value_transform: object) -> None:

@@ -41,6 +41,9 @@ _CHUNK, _CHUNKS = 16, 32
 # Below this many windows starting processes costs more than it saves (some 3 s each to import rslearn).
 _WORTH_A_POOL = 200
 
+# The build that this process has been started for, as a worker.
+_session = ""
+
 Reasons = dict[tuple[str, str, str], str]
 """Group, window and layer -> why it failed."""
 
@@ -153,9 +156,11 @@ class _Place(NamedTuple):
 
     @property
     def dataset(self) -> ScratchDataset:
+        global _session
         # Workers are used again, by another project perhaps.
-        if self.start_worker is not None and os.getpid() != self.made_in:
+        if self.start_worker is not None and os.getpid() != self.made_in and self.session != _session:
             self.start_worker()
+            _session = self.session
         return open_dataset(self.path, session=self.session)
 
 

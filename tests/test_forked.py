@@ -1,0 +1,168 @@
+"""Workers forked from this process: their answers, their deaths, and when there must be none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from olmoearth_nb.errors import OlmoEarthError, WorkerError
+from olmoearth_nb.forked import run_forked
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks only on Linux")
+
+
+class _Odd(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def _square(number: int) -> int:
+    return number * number
+
+
+def _run(work: object, jobs: list[object], *, workers: int = 2) -> list[tuple[int, object]]:
+    return sorted(run_forked(work, jobs, workers=workers, where="here"))  # type: ignore[arg-type, type-var]
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+def test_each_job_is_done_once_elsewhere() -> None:
+    done = _run(lambda job: (job, os.getpid()), list(range(20)), workers=3)
+    assert [number for number, _ in done] == [job for _, (job, _) in done] == list(range(20))  # type: ignore[misc]
+    pids = {pid for _, (_, pid) in done}  # type: ignore[misc]
+    assert 1 < len(pids) <= 3
+    assert os.getpid() not in pids
+    assert _run(_square, []) == []
+    assert _children() == []
+
+
+def test_two_work_at_a_time() -> None:
+    start = time.monotonic()
+    _run(lambda _: time.sleep(0.3), [None] * 4)
+    assert 0.6 <= time.monotonic() - start < 1.1
+
+
+def test_large_answers() -> None:
+    assert [len(data) for _, data in _run(lambda size: b"x" * size, [3_000_000] * 4)] == [3_000_000] * 4  # type: ignore[arg-type, operator]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (OlmoEarthError("No.", fix="Try another."), OlmoEarthError, r"^No\. Try another\.$"),
+        (ValueError("bad"), ValueError, "^bad"),
+        (_Odd(1, 2), WorkerError, r"can't be sent.*_Odd\('1 and 2'\)"),
+    ],
+)
+def test_errors_come_back_and_end_it(error: Exception, raised: type[Exception], message: str, tmp_path: Path) -> None:
+    def work(job: int) -> None:
+        if job == 0:
+            raise error
+        time.sleep(0.5)
+        (tmp_path / str(job)).touch()
+
+    with pytest.raises(raised, match=message) as caught:
+        _run(work, list(range(6)))
+    if raised is ValueError:
+        assert "in work" in caught.value.__notes__[0]
+    assert _children() == []
+    time.sleep(0.6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_can_not_be_sent_is_said() -> None:
+    with pytest.raises(WorkerError, match="can't be sent.*lambda"):
+        _run(lambda _: lambda: None, [1])
+
+
+def test_a_job_whose_worker_dies_is_done_by_another(tmp_path: Path) -> None:
+    def work(job: int) -> int:
+        mark = tmp_path / str(job)
+        if job % 3 == 0 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return job
+
+    assert _run(work, list(range(12))) == [(job, job) for job in range(12)]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_job_that_kills_every_worker() -> None:
+    with pytest.raises(WorkerError, match=r"here: Workers were killed again and again.*engine='serial'"):
+        _run(lambda job: os._exit(1) if job == 5 else None, list(range(8)))
+    assert _children() == []
+
+
+def test_whoever_stops_listening_leaves_nobody_behind() -> None:
+    answers = run_forked(_square, range(9), workers=2, where="here")
+    next(answers)
+    with pytest.raises(KeyboardInterrupt), contextlib.closing(answers):  # type: ignore[type-var]
+        raise KeyboardInterrupt
+    assert _children() == []
+
+
+def _of(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+
+def test_workers_end_with_a_process_that_is_killed() -> None:
+    script = """
+import os, signal, time
+from olmoearth_nb.forked import run_forked
+def work(job):
+    time.sleep(0.3)
+    return os.getpid()
+for number, pid in run_forked(work, range(100), workers=2, where="here"):
+    print(pid, flush=True)
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    pids = {int(line) for line in done.stdout.split()}
+    assert pids
+    for _ in range(40):
+        if not any(map(psutil.pid_exists, pids)):
+            return
+        time.sleep(0.1)
+    pytest.fail("workers live on")
+
+
+@pytest.mark.parametrize(
+    ("before", "can"),
+    [
+        ("import olmoearth_nb.store.materialize, pandas", True),
+        ("import numpy; a = numpy.ones((600, 600)); a @ a", True),
+        ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()", False),
+        pytest.param("import torch", True, marks=pytest.mark.slow),
+        pytest.param(
+            "import torch; torch.set_num_threads(4); a = torch.ones(900, 900); a @ a", False, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_only_a_process_that_has_nothing_else_running_forks(before: str, can: bool) -> None:
+    done = _of(f"{before}\nfrom olmoearth_nb.forked import can_fork\nprint(can_fork())")
+    assert done.stdout.split() == [str(can)]
+
+
+@pytest.fixture(autouse=True)
+def _no_hanging() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
