@@ -42,7 +42,7 @@ def foreign_code(
         raise error(f"{what}: {describe(cause)}", where=where, fix=fix) from cause
 
 
-def attempt(call: Callable[[], T]) -> tuple[T, None] | tuple[None, Exception]:
+def attempt(call: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
     """What a call returns, or what it raises, to be looked at elsewhere.
 
     Args:
@@ -50,7 +50,7 @@ def attempt(call: Callable[[], T]) -> tuple[T, None] | tuple[None, Exception]:
     """
     try:
         return call(), None
-    except Exception as error:  # code of others can raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others can raise anything
         return None, error
 
 

@@ -41,7 +41,7 @@ def can_fork() -> bool:
 
     A kernel of Jupyter never qualifies, a command or a script does until it has computed with torch.
     """
-    if sys.platform != "linux" or threading.active_count() > 1 or threading.current_thread() is not threading.main_thread():
+    if sys.platform != "linux" or threading.active_count() > 1:
         return False
     return not any(place.startswith(_GPUS) for place in _open_files()) and _threads_are_prepared()
 
@@ -49,7 +49,7 @@ def can_fork() -> bool:
 def _open_files() -> Iterator[str]:
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            yield os.readlink(link)
+            yield str(link.readlink())
 
 
 def _threads_are_prepared() -> bool:
@@ -193,12 +193,12 @@ def _packed(work: Callable[[Any], Any], job: Any) -> bytes:
     # Results come back as they are; exceptions of others may lack what it takes to be made again.
     data, problem = attempt(lambda: _sent_and_read(answer))
     if data is None:
-        problem = WorkerError("What a worker has to say can't be sent.", found=f"{error or answer!r}: {problem!r}"[:500])
-        return pickle.dumps((None, problem))
+        found = f"{error or answer[0]!r}: {problem!r}"[:500]
+        return pickle.dumps((None, WorkerError("What a worker has to say can't be sent.", found=found)))
     return data
 
 
-def _sent_and_read(answer: tuple[Any, Exception | None]) -> bytes:
+def _sent_and_read(answer: tuple[Any, BaseException | None]) -> bytes:
     data = pickle.dumps(answer)
     if answer[1] is not None:
         pickle.loads(data)

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +21,7 @@ from olmoearth_nb.forked import run_forked
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks only on Linux")
 
 
-class _Odd(Exception):
+class _OddError(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
 
@@ -29,8 +30,8 @@ def _square(number: int) -> int:
     return number * number
 
 
-def _run(work: object, jobs: list[object], *, workers: int = 2) -> list[tuple[int, object]]:
-    return sorted(run_forked(work, jobs, workers=workers, where="here"))  # type: ignore[arg-type, type-var]
+def _run(work: Callable[[Any], Any], jobs: list[Any], *, workers: int = 2) -> list[tuple[int, Any]]:
+    return sorted(run_forked(work, jobs, workers=workers, where="here"))
 
 
 def _children() -> list[psutil.Process]:
@@ -39,8 +40,8 @@ def _children() -> list[psutil.Process]:
 
 def test_each_job_is_done_once_elsewhere() -> None:
     done = _run(lambda job: (job, os.getpid()), list(range(20)), workers=3)
-    assert [number for number, _ in done] == [job for _, (job, _) in done] == list(range(20))  # type: ignore[misc]
-    pids = {pid for _, (_, pid) in done}  # type: ignore[misc]
+    assert [(number, job) for number, (job, _) in done] == [(job, job) for job in range(20)]
+    pids = {pid for _, (_, pid) in done}
     assert 1 < len(pids) <= 3
     assert os.getpid() not in pids
     assert _run(_square, []) == []
@@ -54,7 +55,7 @@ def test_two_work_at_a_time() -> None:
 
 
 def test_large_answers() -> None:
-    assert [len(data) for _, data in _run(lambda size: b"x" * size, [3_000_000] * 4)] == [3_000_000] * 4  # type: ignore[arg-type, operator]
+    assert [len(data) for _, data in _run(lambda size: b"x" * size, [3_000_000] * 4)] == [3_000_000] * 4
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_large_answers() -> None:
     [
         (OlmoEarthError("No.", fix="Try another."), OlmoEarthError, r"^No\. Try another\.$"),
         (ValueError("bad"), ValueError, "^bad"),
-        (_Odd(1, 2), WorkerError, r"can't be sent.*_Odd\('1 and 2'\)"),
+        (_OddError(1, 2), WorkerError, r"can't be sent.*_OddError\('1 and 2'\)"),
     ],
 )
 def test_errors_come_back_and_end_it(error: Exception, raised: type[Exception], message: str, tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_errors_come_back_and_end_it(error: Exception, raised: type[Exception], 
 
 
 def test_what_can_not_be_sent_is_said() -> None:
-    with pytest.raises(WorkerError, match="can't be sent.*lambda"):
+    with pytest.raises(WorkerError, match=r"can't be sent.*lambda"):
         _run(lambda _: lambda: None, [1])
 
 
@@ -107,7 +108,7 @@ def test_a_job_that_kills_every_worker() -> None:
 def test_whoever_stops_listening_leaves_nobody_behind() -> None:
     answers = run_forked(_square, range(9), workers=2, where="here")
     next(answers)
-    with pytest.raises(KeyboardInterrupt), contextlib.closing(answers):  # type: ignore[type-var]
+    with pytest.raises(KeyboardInterrupt), contextlib.closing(answers):
         raise KeyboardInterrupt
     assert _children() == []
 

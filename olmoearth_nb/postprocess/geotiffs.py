@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.ma  # rasterio asks of all that it writes if it is such an array: else 30 ms of the first block
 import numpy.typing as npt
 import rasterio
 import rasterio.shutil

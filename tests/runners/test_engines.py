@@ -22,6 +22,19 @@ from olmoearth_nb.errors import MissingDependencyError, OlmoEarthError, UsageErr
 from olmoearth_nb.runners import jobs, predict
 from olmoearth_nb.runners.engines import Processes, open_engine
 
+_ALONE = """
+import sys
+from olmoearth_nb import OlmoEarthRunPredictRunner
+from olmoearth_nb.forked import can_fork
+from olmoearth_nb.runners import jobs, predict
+
+jobs.chunk_length = predict.chunk_length = lambda _: 5
+runner = OlmoEarthRunPredictRunner({project!r}, {scratch!r}, progress=False)
+forks = [can_fork()]
+runner.run(engine="processes", workers=2)
+print([*forks, can_fork()])
+"""
+
 _POSTPROCESSOR = """
 import os
 from pathlib import Path
@@ -104,6 +117,24 @@ def test_the_same_rasters_though_a_worker_dies(
     assert [step.counts for step in again] == [step.counts for step in summaries]
     assert _made(other) == wanted
     assert other.status()["combine"] == "done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks only on Linux")
+def test_workers_forked_from_a_process_with_nothing_else_give_the_same(
+    raster_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (jobs, predict):
+        monkeypatch.setattr(module, "chunk_length", lambda _: 5)
+    mark = _use_own_postprocessor(raster_project)
+    serial, other = _runner(raster_project, "serial"), raster_project.parent / "other"
+    serial.run()
+    mark.unlink()  # the first worker that processes a window dies
+    script = _ALONE.format(project=str(raster_project), scratch=str(other))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[0] == "[True, True]"
+    assert mark.exists()
+    assert _made(_runner(raster_project, "other")) == _made(serial)
 
 
 @pytest.mark.slow
