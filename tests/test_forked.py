@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -34,8 +33,8 @@ def _run(work: Callable[[Any], Any], jobs: list[Any], *, workers: int = 2) -> li
     return sorted(run_forked(work, jobs, workers=workers, where="here"))
 
 
-def _children() -> list[psutil.Process]:
-    return psutil.Process().children()
+def _children() -> list[int]:
+    return [child.pid for child in psutil.Process().children()]
 
 
 def test_each_job_is_done_once_elsewhere() -> None:
@@ -108,8 +107,7 @@ def test_a_job_that_kills_every_worker() -> None:
 def test_whoever_stops_listening_leaves_nobody_behind() -> None:
     answers = run_forked(_square, range(9), workers=2, where="here")
     next(answers)
-    with pytest.raises(KeyboardInterrupt), contextlib.closing(answers):
-        raise KeyboardInterrupt
+    del answers
     assert _children() == []
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -36,6 +37,10 @@ SQLITE_CONFIG = {"class_path": "rslearn.dataset.storage.sqlite.SQLiteWindowStora
 """The ``storage`` of a dataset's configuration that keeps windows in SQLite."""
 
 
+# Storages that have a connection.
+_connected: weakref.WeakSet[ThreadedStorage] = weakref.WeakSet()
+
+
 class _Connection(threading.local):
     """What each thread has of its own; a forked process opens another one."""
 
@@ -62,6 +67,7 @@ class ThreadedStorage(SQLiteWindowStorage):
             own.opened.execute("PRAGMA journal_mode=WAL")
             own.opened.execute("PRAGMA synchronous=NORMAL")  # no wait for the disk with every window
             own.pid = os.getpid()
+            _connected.add(self)
         return own.opened
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,6 +81,18 @@ class ThreadedStorage(SQLiteWindowStorage):
         if self._own.opened is not None:
             self._own.opened.close()
             self._own.opened = None
+
+
+def _disconnect() -> None:
+    """SQLite forbids to carry a connection into a fork, where it would undo the locks of others; a new one is cheap."""
+    for storage in list(_connected):
+        opened = storage._own.opened
+        if opened is not None and not opened.in_transaction:
+            storage.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_disconnect)
 
 
 def database_files(dataset: Path) -> list[Path]:
