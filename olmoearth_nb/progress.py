@@ -47,6 +47,12 @@ class _Silent:
         """Nobody looks."""
 
 
+class _Bar(auto.tqdm):  # type: ignore[type-arg]
+    """Without the thread that looks after all bars: a process with threads can't fork its workers."""
+
+    monitor_interval = 0
+
+
 def open_bar(progress: Progress, *, total: int, desc: str, unit: str = "window") -> ProgressBar:
     """A bar for a step; close it when the step is over.
 
@@ -65,7 +71,7 @@ def open_bar(progress: Progress, *, total: int, desc: str, unit: str = "window")
         case None | True:
             if progress is None and not _somebody_looks():
                 return _Silent()
-            bar: ProgressBar = auto.tqdm(total=total, desc=desc, unit=unit)
+            bar: ProgressBar = _Bar(total=total, desc=desc, unit=unit, miniters=1)
             return bar
         case factory if callable(factory):
             return factory(total=total, desc=desc, unit=unit)

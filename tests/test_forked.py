@@ -142,6 +142,7 @@ for number, pid in run_forked(work, range(100), workers=2, where="here"):
     ("before", "can"),
     [
         ("import olmoearth_nb.store.materialize, pandas", True),
+        ("from olmoearth_nb.progress import open_bar; open_bar(True, total=9, desc='Some').update(3)", True),
         ("import numpy; a = numpy.ones((600, 600)); a @ a", True),
         ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()", False),
         pytest.param("import torch", True, marks=pytest.mark.slow),
