@@ -38,7 +38,7 @@ __all__ = ["BuildOptions", "build_windows", "default_workers"]
 
 # Windows of a job: few of a small build, so that all workers end at about the same time.
 _CHUNK, _CHUNKS = 16, 32
-# Below this many windows starting processes costs more than it saves (some 3 s each to import rslearn).
+# Below this many windows starting processes costs more than it saves (some 2 s each to import rslearn, unless forked).
 _WORTH_A_POOL = 200
 
 # The build that this process has been started for, as a worker.
