@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from olmoearth_nb.errors import MissingDependencyError, UsageError
-from olmoearth_nb.runners.engines import apply_packed, available_cores, dead_worker, packed
+from olmoearth_nb.forked import dead_worker
+from olmoearth_nb.runners.engines import apply_packed, available_cores, packed
 
 __all__ = ["DaskEngine", "dashboard", "open_dask"]
 
