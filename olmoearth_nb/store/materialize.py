@@ -123,8 +123,9 @@ def build_windows(
         chunks = _chunks(todo)
         if any(layer.data_source.ingest for layer in layers.values() if layer.data_source is not None):
             reasons = _run(run_jobs, [_Job(_prepare, place, chunk, retry) for chunk in chunks], bar)
-            reasons |= _ingest(place.dataset, todo, retry)
-            reasons |= _run(run_jobs, [_Job(_materialize, place, chunk, retry) for chunk in chunks], bar)
+            reasons = _ingest(place.dataset, todo, retry) | reasons
+            # What failed first is why: without ingested files rslearn only says that there are none.
+            reasons = _run(run_jobs, [_Job(_materialize, place, chunk, retry) for chunk in chunks], bar) | reasons
         else:
             reasons = _run(run_jobs, [_Job(_build, place, chunk, retry) for chunk in chunks], bar, steps=2)
     finally:
@@ -243,7 +244,8 @@ def _in_loky(work: Callable[[_Job], Reasons], jobs: Sequence[_Job], workers: int
 
 
 def _build(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
-    return _prepare(place, chunk, retry) | _materialize(place, chunk, retry)
+    prepared = _prepare(place, chunk, retry)
+    return _materialize(place, chunk, retry) | prepared
 
 
 def _prepare(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import scenes
+from rslearn.tile_stores import DefaultTileStore
 
 from olmoearth_nb.errors import ConfigError, MissingStepError
 from olmoearth_nb.store.dataset import ScratchDataset, open_dataset, write_dataset_config
@@ -52,6 +53,18 @@ def test_a_broken_image_is_a_reason_not_a_crash(dataset: ScratchDataset, tmp_pat
     outcome = build_windows(Path(str(dataset.path)), windows, options=HERE, progress=False)
     assert len(outcome) == 2
     assert all("layer scene" in str(reason) and "scene.tif" in str(reason) for reason in outcome.values())
+
+
+def test_an_image_that_can_not_be_ingested_is_the_reason_and_not_what_follows_from_it(
+    dataset: ScratchDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 50 MiB")
+
+    monkeypatch.setattr(DefaultTileStore, "write_raster_file", no_memory)
+    outcome = build_windows(Path(str(dataset.path)), create(dataset, spec("a", 0, 0)), options=HERE, progress=False)
+    (reason,) = outcome.values()
+    assert "can't be ingested: MemoryError: Unable to allocate 50 MiB" in str(reason)
 
 
 def test_processes_give_the_same_as_this_one(dataset: ScratchDataset) -> None:
