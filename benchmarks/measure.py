@@ -111,6 +111,14 @@ def other(python: str, script: str, *arguments: object) -> float:
     return float(done.stdout.strip().splitlines()[-1])
 
 
+def _peak() -> int:
+    """Largest resident memory of this process in kB, without that of the process that started it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+
+
 def _main(function: str, folder: str, arguments: str) -> None:
     import importlib
 
@@ -120,7 +128,7 @@ def _main(function: str, folder: str, arguments: str) -> None:
     found = work(Path(folder), **json.loads(arguments))
     seconds = found if isinstance(found, float) else time.perf_counter() - start
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    peak = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, children.ru_maxrss)
+    peak = max(_peak(), children.ru_maxrss)
     spent = time.process_time() - cpu + children.ru_utime + children.ru_stime
     print(json.dumps(asdict(Part(seconds=seconds, cpu=spent, peak_mb=peak * 1024 / 1e6))))
 

@@ -78,8 +78,8 @@ def dataset(
             "init_args": {"src_dir": str(imagery), "raster_item_specs": specs},
             "query_config": {"space_mode": "MOSAIC", "max_matches": dates},
         }
-    output = {"type": "raster", "band_sets": [{"bands": ["output"], "dtype": "uint8", "nodata_value": 255}]}
-    label = {"type": "raster", "band_sets": [{"bands": ["label"], "dtype": "uint8", "nodata_value": 255}]}
+    output = {"type": "raster", "band_sets": [{"bands": ["output"], "dtype": "uint8"}]}
+    label = {"type": "raster", "band_sets": [{"bands": ["label"], "dtype": "uint8"}]}
     return {"layers": {"image": image, "label": label, "output": output}}
 
 
