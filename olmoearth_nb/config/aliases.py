@@ -136,10 +136,10 @@ _PREDICTION_GEOMETRY = {name: f"olmoearth_nb.geojson.{name}" for name in _GEOJSO
 _MODULES: Mapping[str, Mapping[str, str]] = {
     **{prefix + module: names for prefix in _PREFIXES for module, names in _TOOLS.items()},
     "olmoearth_run.runner.local.fine_tune_runner": {
-        "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners.OlmoEarthRunFineTuneRunner"
+        "OlmoEarthRunFineTuneRunner": "olmoearth_nb.runners.finetune.OlmoEarthRunFineTuneRunner"
     },
     "olmoearth_run.runner.local.predict_runner": {
-        "OlmoEarthRunPredictRunner": "olmoearth_nb.runners.OlmoEarthRunPredictRunner"
+        "OlmoEarthRunPredictRunner": "olmoearth_nb.runners.predict.OlmoEarthRunPredictRunner"
     },
     **{
         f"{package}.{module}": names

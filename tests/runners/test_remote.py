@@ -28,6 +28,7 @@ from olmoearth_nb.cli import main
 from olmoearth_nb.errors import MissingDependencyError, ProjectError, StorageError, UsageError
 from olmoearth_nb.remote.layout import Needs
 from olmoearth_nb.runners import away, jobs, predict
+from olmoearth_nb.store import materialize
 
 Cache = Callable[[str], Path]
 
@@ -149,6 +150,7 @@ def test_workers_that_see_another_disk(
     counts, files = locally
     for module in (jobs, predict):  # several chunks of these few windows
         monkeypatch.setattr(module, "chunk_length", lambda _: 5)
+    monkeypatch.setattr(materialize, "_CHUNKS", 1)  # all of them are built at once
     store.upload(project, f"{folder}/project")
     elsewhere = _Elsewhere(cache)
     monkeypatch.setattr(predict, "open_engine", lambda *_, **__: contextlib.nullcontext(elsewhere))
