@@ -91,7 +91,8 @@ def _keep_freed_memory() -> None:
     """Has the C library use again what is freed, where it would give large arrays back to the system.
 
     Each layer of a network frees an array and asks for one of the same size: to get its pages from the system every
-    time takes longer than a small convolution itself. What the user has set wins.
+    time takes longer than a small convolution itself. What the user has set wins, and what Dask sets for its workers,
+    whose memory it watches.
     """
     if os.environ.keys() & {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}:
         return
