@@ -217,6 +217,7 @@ def _in_processes(
         raise BuildError(
             "A worker process was killed while building the dataset, perhaps for lack of memory.",
             where=str(jobs[0].place.path),
+            found=str(error),
             fix="Call the step again (it goes on where it was), with fewer workers: workers=0 builds in this process.",
         ) from error
 
