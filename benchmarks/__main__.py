@@ -41,10 +41,12 @@ def main() -> None:
     if unknown := set(args.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     results: list[Result] = []
-    for name in args.names or NAMES:
-        module = importlib.import_module(f"benchmarks.{name}")
-        with tempfile.TemporaryDirectory(prefix=f"benchmark_{name}_") as folder:
-            for result in module.run(Path(folder), against=args.against, large=args.large):
+    with tempfile.TemporaryDirectory(prefix="benchmarks_") as everything:
+        for name in args.names or NAMES:
+            module = importlib.import_module(f"benchmarks.{name}")
+            folder = Path(everything) / name
+            folder.mkdir()
+            for result in module.run(folder, against=args.against, large=args.large):
                 results.append(result)
                 print("  ".join(result.row()), flush=True)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

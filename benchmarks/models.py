@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.projects import VARIABLES
+
 S2 = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09")
 CLASSES = 3
 
@@ -82,9 +84,8 @@ def olmoearth_nano() -> dict[str, Any]:
 
 def write_checkpoint(project: Path, model: dict[str, Any]) -> Path:
     """Writes ``model.yaml`` and a checkpoint of random weights beside it."""
-    # JSON is YAML, and keeps the quotes around variables. Olmoearth-runner wants all of its variables to be named.
-    named = "# ${EXTRA_FILES_PATH} ${TRAINER_DATA_PATH} ${WANDB_PROJECT} ${WANDB_NAME} ${WANDB_ENTITY}"
-    (project / "model.yaml").write_text(f"{named}\n{json.dumps(model, indent=2)}\n")
+    # JSON is YAML, and keeps the quotes around variables.
+    (project / "model.yaml").write_text(f"{VARIABLES}{json.dumps(model, indent=2)}\n")
     path = project / "checkpoint.ckpt"
     import torch
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,12 @@ CRS = "EPSG:32631"
 TIMES = ("2024-06-01T00:00:00+00:00", "2024-06-30T00:00:00+00:00")
 BANDS = ("B1", "B2", "B3", "B4", "B5")
 _TOOLS = "olmoearth_run.runner.tools"
+
+VARIABLES = (
+    "# ${DATASET_PATH} ${EXTRA_FILES_PATH} ${TRAINER_DATA_PATH} ${NUM_WORKERS} ${PREDICTION_OUTPUT_LAYER} "
+    "${WANDB_PROJECT} ${WANDB_NAME} ${WANDB_ENTITY}\n"
+)
+"""A comment with all variables of a model.yaml, as olmoearth-runner wants each to be named."""
 
 
 def partitioner(name: str, **arguments: Any) -> dict[str, Any]:
@@ -104,8 +109,9 @@ def request(width_m: float, height_m: float) -> dict[str, Any]:
 
 
 def write_project(folder: Path, *, run: dict[str, Any], data: dict[str, Any], area: tuple[float, float]) -> Path:
-    """Writes a project without a model."""
+    """Writes a project whose model.yaml says nothing; olmoearth-runner wants one with all variables."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.yaml").write_text(VARIABLES + "{}\n")
     (folder / "olmoearth_run.yaml").write_text(yaml.safe_dump(run))
     (folder / "dataset.json").write_text(json.dumps(data))
     (folder / "prediction_request_geometry.geojson").write_text(json.dumps(request(*area)))
@@ -158,6 +164,11 @@ def point_annotations(count: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def fresh(folder: Path) -> Path:
-    """A folder without what an earlier run left."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """A folder without what an earlier run left, which is put aside.
+
+    It is deleted at the end of all benchmarks: ext4 takes up to twenty times as long to make a file where many were
+    deleted in the minutes before.
+    """
+    if folder.exists():
+        folder.rename(folder.with_name(f".{folder.name}_{uuid.uuid4().hex}"))
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -157,11 +158,14 @@ class Components:
         return self._build(section.data_splitter)
 
 
+_LAYING_OUT = frozenset({StepName.PARTITION, StepName.PREPARE_LABELED_WINDOWS})
+
+
 def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tuple[str, ...]:
     """Checks all that the configuration files say of a workflow, before one of its steps starts.
 
-    Importing the classes of ``model.yaml`` takes seconds, so a check that found nothing is noted in the scratch and
-    made again only when a file has changed.
+    Importing the classes of ``model.yaml`` takes seconds: steps that lay out windows leave that to those after them. A
+    check that found nothing is noted in the scratch and made again only when a file has changed.
 
     Args:
         project: The project.
@@ -169,12 +173,12 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
         steps: The steps that are about to run, of one workflow.
 
     Returns:
-        What will stop other steps of the workflow later on.
+        What will stop other steps of the workflow later on; of steps that take long it is a warning, too.
 
     Raises:
         ProjectError: Lists every problem that stops these steps.
     """
-    note = state / "checked.json"
+    note_path = state / "checked.json"
     files = [
         project.run_config_path,
         project.dataset_config_path,
@@ -182,17 +186,20 @@ def check_once(project: Project, state: Path, steps: Sequence[StepName]) -> tupl
         *requirement_files(project.path / REQUIREMENTS_NAME),
     ]
     workflow = PREDICT_STEPS if PREDICT_STEPS.issuperset(steps) else FINE_TUNE_STEPS
+    model = not _LAYING_OUT.issuperset(steps)
     inputs = [sorted(workflow), *(file_hash(path) if path.is_file() else None for path in files)]
-    if _noted(note) == inputs:
+    if _noted(note_path) in ([True, *inputs], [model, *inputs]):
         return ()
     names = {SINGLE_CONFIG_NAME, *(shown_file(path, project.path) for path in files)}
-    report = project.check(workflow)
+    report = project.check(workflow, model=model)
     report = replace(report, problems=tuple(problem for problem in report.problems if problem.file in names))
     report.raise_for(*steps)
     later = tuple(f"{problem} This stops a later step." for problem in report.errors)
+    for note in later if model else ():
+        warnings.warn(note, stacklevel=2)  # before a step that takes long, not only in what it returns
     if not later:
         make_folder(state)
-        write_json(note, {"files": inputs})
+        write_json(note_path, {"files": [model, *inputs]})
     return later
 
 

@@ -22,7 +22,7 @@ from olmoearth_nb.planning import Partition, Plan
 from olmoearth_nb.postprocess.mask import Mask
 from olmoearth_nb.runners.base import Ids, file_hash, install_file, model_hash, pick_ids, refuse_foreign, remedy, remove
 from olmoearth_nb.store.dataset import ScratchDataset, imagery_layers, open_dataset, write_dataset_config
-from olmoearth_nb.store.folders import WindowFolders, write_file
+from olmoearth_nb.store.folders import WindowFolders
 from olmoearth_nb.store.index import read_index, write_index
 from olmoearth_nb.store.local_listing import imagery_fingerprint
 from olmoearth_nb.store.sqlite import (
@@ -271,23 +271,24 @@ class PredictionScratch:
                 if isinstance(dataset.storage, ThreadedStorage):
                     save_windows(dataset.storage, partition.owned)
                 else:
-                    # Empty if others own all its windows; olmoearth-runner looks into it nevertheless.
-                    make_folder(self.workspace.dataset / "windows" / partition.group)
                     self._write_windows(partition, folders)
                 write_index(self.workspace.partition_index(pid), partition.windows)
 
     def _write_windows(self, partition: Partition, folders: WindowFolders | None) -> None:
         """Writes the windows that a partition owns, each with the features that it was made for."""
+        # Empty if others own all its windows; olmoearth-runner looks into it nevertheless.
+        group = make_folder(self.workspace.dataset / "windows" / partition.group)
         texts: dict[tuple[int, ...], str] = {}
         for spec in partition.owned:
             if spec.features not in texts:
                 texts[spec.features] = _features_text(partition, spec)
-            if folders is None:
-                create_window(self.dataset, spec)
-                write_text(self.workspace.window_request(spec.group, spec.name), texts[spec.features])
-            else:
-                with folders.making(spec) as folder:
-                    write_file(f"{folder}/{WINDOW_REQUEST}", texts[spec.features].encode())
+        if folders is not None and partition.owned and not any(group.iterdir()):
+            files = {features: {WINDOW_REQUEST: text.encode()} for features, text in texts.items()}
+            folders.make_group(partition.group, ((spec, files[spec.features]) for spec in partition.owned))
+            return
+        for spec in partition.owned:
+            create_window(self.dataset, spec)
+            write_text(self.workspace.window_request(spec.group, spec.name), texts[spec.features])
 
     # ---- reading ---------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class WindowFolders:
 
     def __init__(self, dataset: Dataset) -> None:
         self._root = f"{dataset.path}/windows"
-        self._groups: set[str] = set()
+        self._cleaned: set[str] = set()
 
     @staticmethod
     def fits(dataset: Dataset) -> bool:
@@ -48,6 +48,26 @@ class WindowFolders:
     def is_completed(self, group: str, name: str, layer: str) -> bool:
         """Whether a layer of a window is there as a whole."""
         return os.path.exists(f"{self._root}/{group}/{name}/layers/{layer}/{_MARK}")  # noqa: PTH110
+
+    def make_group(self, group: str, windows: Iterable[tuple[WindowSpec, Mapping[str, bytes]]]) -> None:
+        """Makes all windows of a group that has none, with one rename.
+
+        Args:
+            group: The group.
+            windows: Distinct windows of the group, each with its further files by name.
+
+        Raises:
+            StorageError: If it can't be written.
+        """
+        target = f"{self._root}/{group}"
+        with self._beside(self._root, target) as made:
+            for spec, files in windows:
+                folder = f"{made}/{spec.name}"
+                os.mkdir(folder)  # noqa: PTH102
+                write_file(f"{folder}/metadata.json", _metadata(spec, {}))
+                for name, content in files.items():
+                    write_file(f"{folder}/{name}", content)
+            os.rename(made, target)  # noqa: PTH104
 
     @contextlib.contextmanager
     def making(self, spec: WindowSpec, options: Mapping[str, Any] | None = None) -> Iterator[str]:
@@ -65,38 +85,44 @@ class WindowFolders:
         Raises:
             StorageError: If it can't be written.
         """
-        target = f"{self._root}/{spec.group}/{spec.name}"
-        made = f"{self._root}/{spec.group}/{_PREFIX}{uuid.uuid4().hex[:8]}"
-        try:
-            self._begin(spec.group)
-            os.mkdir(made)  # noqa: PTH102
+        group = f"{self._root}/{spec.group}"
+        target = f"{group}/{spec.name}"
+        with self._beside(group, target) as made:
             write_file(f"{made}/metadata.json", _metadata(spec, options or {}))
             yield made
             if os.path.lexists(target):
                 _move_files(made, target)
+                shutil.rmtree(made, ignore_errors=True)
             else:
                 os.rename(made, target)  # noqa: PTH104
-        except OSError as error:
+
+    @contextlib.contextmanager
+    def _beside(self, parent: str, target: str) -> Iterator[str]:
+        """A new folder in another one, which does not stay if the block fails; removes what a killed run left there."""
+        made = f"{parent}/{_PREFIX}{uuid.uuid4().hex[:8]}"
+        try:
+            self._clean(parent)
+            os.mkdir(made)  # noqa: PTH102
+            yield made
+        except BaseException as error:
+            shutil.rmtree(made, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
             raise StorageError(
                 f"Can't write here: {error.strerror or error}.",
                 where=target,
                 fix="Check the permissions and the free space, or choose another folder.",
             ) from error
-        finally:
-            if os.path.lexists(made):
-                shutil.rmtree(made, ignore_errors=True)
 
-    def _begin(self, group: str) -> None:
-        """Makes the folder of a group, and removes from it what a killed run left."""
-        if group in self._groups:
+    def _clean(self, folder: str) -> None:
+        if folder in self._cleaned:
             return
-        folder = f"{self._root}/{group}"
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103
         with os.scandir(folder) as entries:
             left = [entry.path for entry in entries if entry.name.startswith(_PREFIX)]
         for path in left:
             shutil.rmtree(path, ignore_errors=True)
-        self._groups.add(group)
+        self._cleaned.add(folder)
 
 
 def _metadata(spec: WindowSpec, options: Mapping[str, Any]) -> bytes:

@@ -42,7 +42,7 @@ class RasterCopies:
         self._root = dataset.path
         self._is_known_layout = (
             type(self.format) is GeotiffRasterFormat
-            and type(dataset.window_data_storage_factory) is PerItemGroupStorageFactory
+            and isinstance(dataset.window_data_storage_factory, PerItemGroupStorageFactory)
             and isinstance(dataset.path, Path)
         )
         self._known: dict[Hashable, tuple[bytes, int]] = {}

@@ -13,13 +13,14 @@ import scenes
 import yaml
 
 from olmoearth_nb import OlmoEarthRunPredictRunner
-from olmoearth_nb.config import Project
+from olmoearth_nb.config import CheckReport, Project
 from olmoearth_nb.errors import (
     BuildError,
     InferenceError,
     MissingStepError,
     ModelError,
     OlmoEarthError,
+    ProjectError,
     StaleScratchError,
     UsageError,
 )
@@ -96,16 +97,37 @@ def test_what_only_fine_tuning_needs_does_not_have_a_prediction_checked_again(
     config = yaml.safe_load(path.read_text())
     config.pop("window_prep", None)
     path.write_text(yaml.safe_dump(config))
-    checked: list[object] = []
+    checked: list[bool] = []
     check = Project.check
-    monkeypatch.setattr(Project, "check", lambda project, steps: checked.append(steps) or check(project, steps))
+
+    def counted(project: Project, steps: object, *, model: bool) -> CheckReport:
+        checked.append(model)
+        return check(project, steps, model=model)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Project, "check", counted)
     runner = _runner(raster_project)
     assert runner.partition().notes == ()
+    # The classes of model.yaml, which take seconds to import, are looked at when they matter.
+    assert checked == [False]
     runner.build_dataset()
-    assert len(checked) == 1
+    runner.partition()
+    _runner(raster_project).run_inference()
+    assert checked == [False, True]
     path.write_text(path.read_text() + "# changed\n")
     _runner(raster_project).partition(overwrite=True)
-    assert len(checked) == 2
+    assert checked == [False, True, False]
+
+
+def test_a_wrong_class_of_the_model_is_said_before_imagery_is_fetched(raster_project: Path) -> None:
+    path = raster_project / "model.yaml"
+    path.write_text(path.read_text().replace("SegmentationTask", "SegmentationTusk"))
+    runner = _runner(raster_project)
+    assert runner.partition().notes == ()
+    with pytest.warns(UserWarning, match="SegmentationTusk.*This stops a later step"):
+        (note,) = runner.build_dataset().notes
+    assert "SegmentationTusk" in note
+    with pytest.raises(ProjectError, match="SegmentationTusk"):
+        runner.run_inference()
 
 
 def test_the_layout_is_where_scripts_look(raster_project: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from olmoearth_nb.errors import StorageError
 from olmoearth_nb.store.dataset import ScratchDataset
 from olmoearth_nb.store.folders import WindowFolders, write_file
 from olmoearth_nb.store.windows import create_window, load_windows
+from olmoearth_nb.types import WindowSpec
 
 from .conftest import spec
 
@@ -56,6 +58,29 @@ def test_what_fails_or_is_killed_leaves_no_window(dataset: ScratchDataset) -> No
     with WindowFolders(dataset).making(spec("b", 0, 0)):
         pass
     assert names(dataset) == ["b"]
+
+
+def test_a_group_is_made_as_a_whole(dataset: ScratchDataset) -> None:
+    windows = [(spec("a", 0, 0), {"request.geojson": b"{}"}), (spec("b", 5, 9), {})]
+    left = Path(str(dataset.path)) / "windows" / ".window.0123abcd" / "half"
+    left.mkdir(parents=True)
+    WindowFolders(dataset).make_group(GROUP, windows)
+    assert names(dataset) == ["a", "b"]
+    assert [path.name for path in (Path(str(dataset.path)) / "windows").iterdir()] == [GROUP]
+    assert (window(dataset, "a") / "request.geojson").read_bytes() == b"{}"
+    create_window(dataset, spec("c", 5, 9))
+    one, other = ((window(dataset, name) / "metadata.json").read_bytes() for name in "bc")
+    assert one.replace(b'"b"', b'"c"') == other
+
+
+def test_a_group_that_fails_is_not_there(dataset: ScratchDataset) -> None:
+    def windows() -> Iterator[tuple[WindowSpec, dict[str, bytes]]]:
+        yield spec("a", 0, 0), {}
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        WindowFolders(dataset).make_group(GROUP, windows())
+    assert not any((Path(str(dataset.path)) / "windows").iterdir())
 
 
 def test_files_go_into_a_folder_that_is_there(dataset: ScratchDataset) -> None:

@@ -1,0 +1,89 @@
+"""Rasters of windows, read without a warp where they lie on the grid that is wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.windows import Window as PixelWindow
+from rslearn.dataset import Window
+from rslearn.dataset.window_data_storage.per_item_group import (
+    PerItemGroupStorage,
+    PerItemGroupStorageFactory,
+    per_item_group_raster_dir,
+)
+from rslearn.utils.geometry import PixelBounds, Projection
+from rslearn.utils.raster_array import RasterArray, RasterMetadata
+from rslearn.utils.raster_format import GeotiffRasterFormat, RasterFormat
+from typing_extensions import override
+from upath import UPath
+
+__all__ = ["QuickRasters", "QuickRastersFactory"]
+
+
+class QuickRasters(PerItemGroupStorage):
+    """rslearn's storage, which gives the same arrays in half of the time.
+
+    rslearn reads every GeoTIFF through a warp and looks its CRS up in PROJ's database. What it has materialized lies on
+    the window's grid already.
+    """
+
+    @override
+    def read_raster(
+        self,
+        layer_name: str,
+        bands: list[str],
+        raster_format: RasterFormat,
+        projection: Projection | None = None,
+        bounds: PixelBounds | None = None,
+        group_idx: int = 0,
+        resampling: Resampling = Resampling.bilinear,
+    ) -> RasterArray:
+        """See :meth:`PerItemGroupStorage.read_raster`."""
+        projection, bounds = projection or self.window.projection, bounds or self.window.bounds
+        if type(raster_format) is GeotiffRasterFormat and resampling == Resampling.nearest:
+            folder = per_item_group_raster_dir(self.window.window_root, layer_name, bands, group_idx)
+            if (found := _as_it_is(folder / raster_format.fname, projection, bounds)) is not None:
+                pixels, nodata = found
+                told = raster_format.decode_metadata(folder)
+                steps = (told.num_timesteps if told else None) or 1
+                return RasterArray(
+                    array=pixels.reshape(-1, steps, *pixels.shape[-2:]),
+                    timestamps=told.timestamps if told else None,
+                    metadata=RasterMetadata(nodata_value=nodata),
+                )
+        return super().read_raster(layer_name, bands, raster_format, projection, bounds, group_idx, resampling)
+
+
+class QuickRastersFactory(PerItemGroupStorageFactory):
+    """Makes :class:`QuickRasters`."""
+
+    @override
+    def create(self, window: Window) -> QuickRasters:
+        """Storage of a window."""
+        return QuickRasters(window)
+
+
+def _as_it_is(path: UPath, projection: Projection, bounds: PixelBounds) -> tuple[npt.NDArray[Any], float | None] | None:
+    """Pixels (bands, H, W) and nodata value of a local file whose own pixels are those that are wanted."""
+    if path.protocol not in ("", "file") or not path.exists():
+        return None
+    x0, y0, x1, y1 = bounds
+    with rasterio.Env(GTIFF_SRS_SOURCE="GEOKEYS"), rasterio.open(str(path), driver="GTiff") as source:
+        grid = source.transform
+        left, top = round(grid.c / projection.x_resolution), round(grid.f / projection.y_resolution)
+        on_grid = grid[:6] == Affine(
+            projection.x_resolution, 0, left * projection.x_resolution, 0, projection.y_resolution,
+            top * projection.y_resolution,
+        )[:6]  # fmt: skip
+        inside = left <= x0 and top <= y0 and x1 <= left + source.width and y1 <= top + source.height
+        # A warp makes transparent pixels 0.
+        opaque = ColorInterp.alpha not in source.colorinterp and all(
+            flags in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flags in source.mask_flag_enums
+        )
+        if not (on_grid and inside and opaque and source.crs == projection.crs):
+            return None
+        return source.read(window=PixelWindow(x0 - left, y0 - top, x1 - x0, y1 - y0)), source.nodata
