@@ -87,10 +87,13 @@ def write_checkpoint(project: Path, model: dict[str, Any]) -> Path:
     # JSON is YAML, and keeps the quotes around variables.
     (project / "model.yaml").write_text(f"{VARIABLES}{json.dumps(model, indent=2)}\n")
     path = project / "checkpoint.ckpt"
+    import lightning
     import torch
 
     from olmoearth_nb import OlmoEarthRunPredictRunner
 
     runner = OlmoEarthRunPredictRunner(project, project.parent / "weights", random_weights=True, progress=False)
-    torch.save({"state_dict": runner.model().module.state_dict()}, path)
+    # Lightning, by which olmoearth-runner reads it, asks for its version.
+    weights = runner.model().module.state_dict()
+    torch.save({"state_dict": weights, "pytorch-lightning_version": lightning.__version__}, path)
     return path

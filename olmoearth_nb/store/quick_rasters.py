@@ -25,7 +25,7 @@ __all__ = ["QuickRasters", "QuickRastersFactory"]
 
 
 class QuickRasters(PerItemGroupStorage):
-    """rslearn's storage, which gives the same arrays in half of the time.
+    """rslearn's storage, which gives the same arrays in two thirds of the time.
 
     rslearn reads every GeoTIFF through a warp and looks its CRS up in PROJ's database. What it has materialized lies on
     the window's grid already.

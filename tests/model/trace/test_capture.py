@@ -65,7 +65,8 @@ def assert_written(data: TraceData, window: Window) -> None:
 def test_what_is_written_is_what_a_prediction_writes(tmp_path: Path, kind: str) -> None:
     """Windows of 32 pixels in overlapping crops of 16."""
     place = task_models.task_place(tmp_path / "place", kind)
-    loaded, windows = task_models.load(place), task_models.windows_of(place)
+    # A detector takes seconds for a window.
+    loaded, windows = task_models.load(place), task_models.windows_of(place)[: 2 if kind == "detection" else None]
     before = listing(tmp_path)
 
     traces = [trace(loaded, place, window) for window in windows]
