@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,6 @@ def write_checkpoint(project: Path, model: dict[str, Any]) -> Path:
     # JSON is YAML, and keeps the quotes around variables.
     (project / "model.yaml").write_text(f"{VARIABLES}{json.dumps(model, indent=2)}\n")
     path = project / "checkpoint.ckpt"
-    import lightning
     import torch
 
     from olmoearth_nb import OlmoEarthRunPredictRunner
@@ -95,5 +95,5 @@ def write_checkpoint(project: Path, model: dict[str, Any]) -> Path:
     runner = OlmoEarthRunPredictRunner(project, project.parent / "weights", random_weights=True, progress=False)
     # Lightning, by which olmoearth-runner reads it, asks for its version.
     weights = runner.model().module.state_dict()
-    torch.save({"state_dict": weights, "pytorch-lightning_version": lightning.__version__}, path)
+    torch.save({"state_dict": weights, "pytorch-lightning_version": version("lightning")}, path)
     return path
