@@ -152,7 +152,7 @@ def country(counted: Sequence[tuple[str, int, float, float]]) -> str:
         estimate = runner.estimate(rates=Rates(gflop_per_window=gflop, seconds_per_window=seconds, **CLUSTER))
         gpu, cpu = estimate.step("inference on GPUs"), estimate.step("inference on CPUs")
         numbers = (gflop, gpu.gpu_hours, gpu.dollars, cpu.core_hours, cpu.dollars, estimate.dollars("GPUs"))
-        rows.append((name, f"{crop}²", *(f"{number:,.0f}" for number in numbers)))
+        rows.append((name, f"{crop}²", *(f"{number:,.{int(number < 10)}f}" for number in numbers)))
     heads = ("encoder", "crops", "GFLOP a window", "GPU hours", "$", "core hours instead", "$", "all steps, GPUs, $")
     return f"```\n{estimate!r}\n```\n\n{_table(heads, rows)}"
 
