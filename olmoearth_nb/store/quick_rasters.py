@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
@@ -86,4 +87,7 @@ def _as_it_is(path: UPath, projection: Projection, bounds: PixelBounds) -> tuple
         )
         if not (on_grid and inside and opaque and source.crs == projection.crs):
             return None
-        return source.read(window=PixelWindow(x0 - left, y0 - top, x1 - x0, y1 - y0)), source.nodata
+        pixels = source.read(window=PixelWindow(x0 - left, y0 - top, x1 - x0, y1 - y0))
+        # What a warp makes of nodata depends on the type and the other bands: 0 of int32 may become -1.
+        has_nodata = source.nodata is not None and bool(np.isin(pixels, source.nodata).any() or np.isnan(pixels).any())
+        return None if has_nodata else (pixels, source.nodata)

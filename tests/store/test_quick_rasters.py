@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import rasterio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
@@ -80,7 +80,8 @@ def pixels_of(dtype: str, count: int, steps: int, seed: int) -> npt.NDArray[Any]
     return values
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
+@example(dtype="int32", count=2, steps=1, nodata=0, box=(0, 0, 1, 1), scale=1, timed=False, seed=0)
 @given(
     dtype=st.sampled_from(["uint8", "uint16", "int16", "int32", "float32", "float64"]),
     count=st.integers(1, 5),
