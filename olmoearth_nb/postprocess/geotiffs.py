@@ -17,6 +17,7 @@ import numpy.ma  # rasterio asks of all that it writes if it is such an array: e
 import numpy.typing as npt
 import rasterio
 import rasterio.shutil
+from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
@@ -64,10 +65,14 @@ class OpenRasters:
 
     Args:
         error: Class of the error for a file that can't be read.
+
+    Attributes:
+        known_crs: One object for each CRS by its label: each file has its own, of some 10 kB.
     """
 
     def __init__(self, error: type[PostprocessError] | type[InputFileError] = PostprocessError) -> None:
         self._error = error
+        self.known_crs: dict[str, CRS | None] = {}
         self._open: OrderedDict[Path, DatasetReader] = OrderedDict()
 
     def __enter__(self) -> OpenRasters:

@@ -87,10 +87,12 @@ def read_source(path: Path, rasters: OpenRasters) -> Source:
                 found=f"geotransform {tuple(transform)[:6]}",
                 fix="Warp it to a grid that is not rotated first.",
             )
+        crs = dataset.crs
+        label = crs_label(crs)
         return Source(
             path=path,
-            crs=dataset.crs,
-            label=crs_label(dataset.crs),
+            crs=rasters.known_crs.setdefault(label, crs),
+            label=label,
             transform=transform,
             height=dataset.height,
             width=dataset.width,
