@@ -17,7 +17,6 @@ from olmoearth_nb.config import (
     build_object,
     custom_code,
     importable_from,
-    make_importable,
     role_for,
 )
 from olmoearth_nb.config.report import FINE_TUNE_STEPS, PREDICT_STEPS
@@ -29,7 +28,7 @@ from olmoearth_nb.runners.base import file_hash
 from olmoearth_nb.store.workspace import make_folder
 from olmoearth_nb.types import StepName
 
-__all__ = ["Components", "check_once", "with_modules", "worker_start"]
+__all__ = ["Components", "check_once", "with_modules"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -56,15 +55,6 @@ def with_modules(method: Callable[Concatenate[_RunnerT, _P], _T]) -> Callable[Co
             return method(runner, *args, **kwargs)
 
     return called
-
-
-def worker_start(project: Project) -> Callable[[], None]:
-    """What a worker process has to call before it does anything for a project; it can be pickled.
-
-    Args:
-        project: The project.
-    """
-    return functools.partial(make_importable, project.search_path)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,18 @@ from olmoearth_nb.config import Carried
 from olmoearth_nb.errors import UsageError
 from olmoearth_nb.forked import can_fork, dead_worker, run_forked
 from olmoearth_nb.labels.rasterize import whole_number
+from olmoearth_nb.store.materialize import RunJobs
 
-__all__ = ["ENGINES", "Engine", "Processes", "apply_packed", "available_cores", "open_engine", "packed"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Processes",
+    "apply_packed",
+    "available_cores",
+    "build_workers",
+    "open_engine",
+    "packed",
+]
 
 ENGINES = ("serial", "processes", "dask")
 """This process; worker processes of this machine; workers of Dask, here or elsewhere."""
@@ -111,6 +121,22 @@ def _refuse_unused(name: str, *, workers: int | None, client: object) -> None:
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_workers(engine: Engine | None, search_path: Sequence[Path]) -> Callable[[int], RunJobs | None]:
+    """Who builds the imagery of windows, for :func:`~olmoearth_nb.store.materialize.build_windows`.
+
+    Args:
+        engine: The engine that the run has; None for worker processes of this machine, as many as are worth it.
+        search_path: Folders of custom data sources.
+    """
+
+    def choose(workers: int) -> RunJobs | None:
+        if engine is not None:
+            return engine.run
+        return Processes(workers, search_path).run if workers else None
+
+    return choose
 
 
 def packed(work: Callable[[JobT], ResultT], job: JobT, search_path: Sequence[Path]) -> bytes:

@@ -25,7 +25,8 @@ from olmoearth_nb.runners.base import (
     raise_if_failed,
     spread,
 )
-from olmoearth_nb.runners.components import check_once, with_modules, worker_start
+from olmoearth_nb.runners.components import check_once, with_modules
+from olmoearth_nb.runners.engines import build_workers
 from olmoearth_nb.runners.finetune_looks import STEPS, FineTuneLooks, training_summary
 from olmoearth_nb.runners.home import at_home
 from olmoearth_nb.runners.summaries import (
@@ -168,7 +169,7 @@ class OlmoEarthRunFineTuneRunner(FineTuneLooks):
             specs,
             options=self.build_options,
             progress=self.progress,
-            start_worker=worker_start(self.project),
+            in_workers=build_workers(None, self.project.search_path),
         )
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(self.scratch.failures_path, [(spec.group, spec.name) for spec in specs], failed)

@@ -27,8 +27,8 @@ from olmoearth_nb.runners.base import (
     several,
 )
 from olmoearth_nb.runners.combining import combine
-from olmoearth_nb.runners.components import with_modules, worker_start
-from olmoearth_nb.runners.engines import Engine, open_engine
+from olmoearth_nb.runners.components import with_modules
+from olmoearth_nb.runners.engines import Engine, build_workers, open_engine
 from olmoearth_nb.runners.home import at_home
 from olmoearth_nb.runners.jobs import ModelSource, chunk_length, postprocess_on, predict_on
 from olmoearth_nb.runners.predict_looks import STEPS, PredictionLooks
@@ -165,8 +165,7 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
             list(specs.values()),
             options=self.build_options,
             progress=self.progress,
-            start_worker=worker_start(self.project),
-            run_jobs=None if self._engine is None else self._engine.run,
+            in_workers=build_workers(self._engine, self.project.search_path),
         )
         failed = {key: reason for key, reason in outcomes.items() if reason is not None}
         update_failures(scratch.failures_path(step), specs, failed)

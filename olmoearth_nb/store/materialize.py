@@ -7,7 +7,6 @@ every window and layer is verified afterwards, and what failed in a chunk is tri
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import uuid
@@ -23,9 +22,8 @@ from upath import UPath
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.compat import quiet_rslearn
-from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError, WorkerError
+from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError
 from olmoearth_nb.files import read_json
-from olmoearth_nb.forked import can_fork, run_forked
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.remote.layout import Kind
 from olmoearth_nb.sources.raster_file import kept_open
@@ -34,15 +32,12 @@ from olmoearth_nb.store.local_listing import drop_outdated_listings
 from olmoearth_nb.store.windows import WindowKey, as_window, completed_layers, groups_label
 from olmoearth_nb.types import WindowSpec
 
-__all__ = ["BuildOptions", "build_windows", "default_workers"]
+__all__ = ["BuildOptions", "RunJobs", "build_windows", "default_workers"]
 
 # Windows of a job: few of a small build, so that all workers end at about the same time.
 _CHUNK, _CHUNKS = 16, 32
 # Below this many windows starting processes costs more than it saves (some 2 s each to import rslearn, unless forked).
 _WORTH_A_POOL = 200
-
-# The build that this process has been started for, as a worker.
-_session = ""
 
 Reasons = dict[tuple[str, str, str], str]
 """Group, window and layer -> why it failed."""
@@ -85,8 +80,7 @@ def build_windows(
     *,
     options: BuildOptions,
     progress: Progress = None,
-    start_worker: Callable[[], None] | None = None,
-    run_jobs: RunJobs | None = None,
+    in_workers: Callable[[int], RunJobs | None] | None = None,
 ) -> dict[WindowKey, str | None]:
     """Builds every imagery layer that windows don't have yet.
 
@@ -95,16 +89,14 @@ def build_windows(
         windows: What to build.
         options: How.
         progress: See :mod:`olmoearth_nb.progress`.
-        start_worker: Called in worker processes before they open the dataset: makes the modules of data sources of the
-            user's own importable. It can be pickled.
-        run_jobs: Runs a function on jobs, elsewhere; worker processes as ``options`` say if None.
+        in_workers: Given how many processes are worth it, what runs jobs in workers; None to build in this process.
 
     Returns:
         For each window that had something to build: None if it is complete now, else the reason.
 
     Raises:
         ConfigError: If the dataset's configuration is refused.
-        BuildError: If a worker process was killed.
+        WorkerError: If workers are killed again and again.
     """
     dataset = open_dataset(path)
     layers = imagery_layers(dataset)
@@ -114,9 +106,9 @@ def build_windows(
         return {}
     quiet_rslearn()
     drop_outdated_listings(read_json(path / CONFIG_NAME))
-    place = _Place(path, uuid.uuid4().hex, os.getpid(), start_worker)
+    place = _Place(path, uuid.uuid4().hex)
     workers = default_workers(len(todo)) if options.workers is None else options.workers
-    run_jobs = run_jobs or functools.partial(_in_processes, workers=workers)
+    run_jobs = (None if in_workers is None else in_workers(workers)) or _here
     retry = _retry(dataset, options)
     bar = open_bar(progress, total=2 * len(todo), desc="Building dataset", unit="window")
     try:
@@ -152,16 +144,9 @@ class _Place(NamedTuple):
 
     path: Path
     session: str
-    made_in: int
-    start_worker: Callable[[], None] | None
 
     @property
     def dataset(self) -> ScratchDataset:
-        global _session
-        # Workers are used again, by another project perhaps.
-        if self.start_worker is not None and os.getpid() != self.made_in and self.session != _session:
-            self.start_worker()
-            _session = self.session
         return open_dataset(self.path, session=self.session)
 
 
@@ -203,45 +188,9 @@ def _run(run_jobs: RunJobs, jobs: list[_Job], bar: ProgressBar, *, steps: int = 
     return reasons
 
 
-def _in_processes(
-    work: Callable[[_Job], Reasons], jobs: Sequence[_Job], /, *, workers: int
-) -> Iterator[tuple[_Job, Reasons]]:
-    if workers == 0:
-        for job in jobs:
-            yield job, work(job)
-        return
-    run = _in_forks if can_fork() else _in_loky
-    try:
-        yield from run(work, jobs, workers)
-    except WorkerError as error:
-        raise BuildError(
-            "A worker process was killed while building the dataset, perhaps for lack of memory.",
-            where=str(jobs[0].place.path),
-            found=str(error),
-            fix="Call the step again (it goes on where it was), with fewer workers: workers=0 builds in this process.",
-        ) from error
-
-
-def _in_forks(work: Callable[[_Job], Reasons], jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, Reasons]]:
-    for number, found in run_forked(work, jobs, workers=workers, where="build"):
-        yield jobs[number], found
-
-
-def _in_loky(work: Callable[[_Job], Reasons], jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, Reasons]]:
-    import concurrent.futures
-
-    import loky
-
-    executor = loky.get_reusable_executor(max_workers=workers, timeout=30)
-    futures = {executor.submit(work, job): job for job in jobs}
-    try:
-        for future in concurrent.futures.as_completed(futures):
-            yield futures[future], future.result()
-    except loky.process_executor.TerminatedWorkerError as error:
-        raise WorkerError("A worker process was killed.") from error
-    finally:
-        for future in futures:
-            future.cancel()
+def _here(work: Callable[[_Job], Reasons], jobs: Sequence[_Job], /) -> Iterator[tuple[_Job, Reasons]]:
+    for job in jobs:
+        yield job, work(job)
 
 
 def _build(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:

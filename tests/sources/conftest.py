@@ -11,6 +11,7 @@ from rslearn.dataset import Window
 from rslearn.utils.geometry import Projection
 from rslearn.utils.raster_array import RasterArray
 
+from olmoearth_nb.runners.engines import build_workers
 from olmoearth_nb.store.dataset import ScratchDataset, open_dataset, write_dataset_config
 from olmoearth_nb.store.materialize import BuildOptions, build_windows
 from olmoearth_nb.store.windows import as_window, create_window
@@ -85,7 +86,13 @@ def build(
     dataset = open_dataset(folder)
     for spec in windows:
         create_window(dataset, spec)
-    outcome = build_windows(folder, windows, options=BuildOptions(workers=workers), progress=False)
+    outcome = build_windows(
+        folder,
+        windows,
+        options=BuildOptions(workers=workers),
+        progress=False,
+        in_workers=build_workers(None, []),
+    )
     return dataset, {name: reason for (_, name), reason in outcome.items()}
 
 

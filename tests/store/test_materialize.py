@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,8 +13,9 @@ import scenes
 from rslearn.tile_stores import DefaultTileStore
 
 from olmoearth_nb.errors import ConfigError, MissingStepError
+from olmoearth_nb.runners import engines
 from olmoearth_nb.store.dataset import ScratchDataset, open_dataset, write_dataset_config
-from olmoearth_nb.store.materialize import BuildOptions, build_windows
+from olmoearth_nb.store.materialize import BuildOptions, RunJobs, build_windows
 from olmoearth_nb.store.windows import as_window
 
 from .conftest import create, spec
@@ -67,9 +72,36 @@ def test_an_image_that_can_not_be_ingested_is_the_reason_and_not_what_follows_fr
     assert "can't be ingested: MemoryError: Unable to allocate 50 MiB" in str(reason)
 
 
-def test_processes_give_the_same_as_this_one(dataset: ScratchDataset) -> None:
+class _DiesOnce(NamedTuple):
+    """Work whose first worker is killed."""
+
+    work: Callable[[Any], Any]
+    sign: Path
+
+    def __call__(self, job: Any) -> Any:
+        if not self.sign.exists():
+            self.sign.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.work(job)
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_workers_give_the_same_as_this_process_also_if_one_is_killed(
+    dataset: ScratchDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forks: bool
+) -> None:
+    monkeypatch.setattr(engines, "can_fork", lambda: forks)
     windows = create(dataset, *(spec(f"w{i}", 8 * (i % 12), 8 * (i // 12), 16) for i in range(40)))
-    outcome = build_windows(Path(str(dataset.path)), windows, options=BuildOptions(workers=2), progress=False)
+    used: list[int] = []
+
+    def processes(workers: int) -> RunJobs:
+        used.append(workers)
+        return lambda work, jobs: engines.Processes(workers, []).run(_DiesOnce(work, tmp_path / "died"), jobs)
+
+    outcome = build_windows(
+        Path(str(dataset.path)), windows, options=BuildOptions(workers=2), progress=False, in_workers=processes
+    )
+    assert used == [2]
+    assert (tmp_path / "died").exists()
     assert set(outcome.values()) == {None}
     last = windows[-1]
     np.testing.assert_array_equal(_pixels(dataset, as_window(dataset, last)), scenes.scene_array()[:, 24:40, 24:40])
