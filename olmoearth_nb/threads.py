@@ -1,4 +1,7 @@
-"""Work that goes on in threads beside other work: reading what comes next, writing what has come."""
+"""Work that goes on in threads beside other work: reading what comes next, writing what has come.
+
+The threads have an environment of GDAL all the while: else rasterio makes one for each file (0.5 ms).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
+
+import rasterio
 
 __all__ = ["Behind", "ahead"]
 
@@ -43,14 +48,15 @@ def ahead(items: Iterator[T], *, size: Callable[[T], int], budget: int) -> Itera
         nonlocal held
         error = None
         try:
-            for item in items:
-                with room:
-                    waiting.append(item)
-                    held += size(item)
-                    room.notify_all()
-                    room.wait_for(has_room)
-                    if stopped:
-                        return
+            with rasterio.Env.from_defaults():
+                for item in items:
+                    with room:
+                        waiting.append(item)
+                        held += size(item)
+                        room.notify_all()
+                        room.wait_for(has_room)
+                        if stopped:
+                            return
         except BaseException as raised:  # noqa: BLE001  raised again where the items are wanted
             error = raised
         with room:
@@ -108,4 +114,9 @@ class Behind(contextlib.AbstractContextManager["Behind[T]"], Generic[T]):
         """
         while len(self._calls) > 1 or (self._calls and self._calls[0].done()):
             self._done(self._calls.popleft().result())
-        self._calls.append(self._pool.submit(contextvars.copy_context().run, function))
+        self._calls.append(self._pool.submit(contextvars.copy_context().run, _in_env, function))
+
+
+def _in_env(function: Callable[[], T]) -> T:
+    with rasterio.Env.from_defaults():
+        return function()

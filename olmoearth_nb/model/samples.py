@@ -54,7 +54,6 @@ class _GivenWindows(ModelDataset):
     def __init__(
         self, windows: Sequence[Window], dataset: Dataset, data: RslearnDataModule, config: SplitConfig
     ) -> None:
-        self._given = list(windows)
         super().__init__(
             dataset=dataset,
             split_config=config,
@@ -67,10 +66,11 @@ class _GivenWindows(ModelDataset):
         )
         # rslearn keeps the windows in a file for its workers, which nobody deletes; here they have them already.
         Path(self.dataset_examples_fname).unlink()
-        self.dataset_examples = self._given
+        self.dataset_examples = list(windows)
+        self.num_dataset_examples = len(windows)
 
     def _load_windows(self, split_config: SplitConfig, workers: int, index_mode: IndexMode) -> list[Window]:  # noqa: ARG002
-        return self._given
+        return []
 
 
 class _OneWindow(IterableAllCropsDataset):

@@ -6,6 +6,7 @@ Paths are text here: building path objects takes longer than the calls of the sy
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -16,14 +17,42 @@ from typing import Any
 
 from rslearn.dataset import Dataset
 from rslearn.dataset.storage.file import FileWindowStorage
+from typing_extensions import override
+from upath import UPath
 
 from olmoearth_nb.errors import StorageError
 from olmoearth_nb.types import WindowSpec
 
-__all__ = ["WindowFolders", "write_file"]
+__all__ = ["FolderStorage", "WindowFolders", "write_file"]
 
 _PREFIX = ".window."
 _MARK = "completed"
+
+
+class FolderStorage(FileWindowStorage):
+    """rslearn's windows in folders of this machine, whose paths are put together once a window and not for each look.
+
+    Args:
+        path: The dataset folder.
+    """
+
+    @override
+    def get_window_root(self, group: str, name: str) -> UPath:
+        """The folder of a window."""
+        return _window_root(self.path, group, name)
+
+    @override
+    def is_layer_completed(self, group: str, name: str, layer_name: str, group_idx: int = 0) -> bool:
+        """Whether an item group of a layer is there as a whole."""
+        self._validate_layer_name(layer_name)
+        folder = f"{layer_name}.{group_idx}" if group_idx else layer_name
+        return os.path.exists(f"{self.get_window_root(group, name)}/layers/{folder}/{_MARK}")  # noqa: PTH110
+
+
+@functools.lru_cache(maxsize=1024)
+def _window_root(dataset: UPath, group: str, name: str) -> UPath:
+    root: UPath = dataset / f"windows/{group}/{name}"
+    return root
 
 
 class WindowFolders:
@@ -43,11 +72,7 @@ class WindowFolders:
     @staticmethod
     def fits(dataset: Dataset) -> bool:
         """Whether windows of a dataset are folders on this machine, as rslearn has them."""
-        return type(dataset.storage) is FileWindowStorage and isinstance(dataset.path, Path)
-
-    def is_completed(self, group: str, name: str, layer: str) -> bool:
-        """Whether a layer of a window is there as a whole."""
-        return os.path.exists(f"{self._root}/{group}/{name}/layers/{layer}/{_MARK}")  # noqa: PTH110
+        return isinstance(dataset.storage, FileWindowStorage) and isinstance(dataset.path, Path)
 
     def make_group(self, group: str, windows: Iterable[tuple[WindowSpec, Mapping[str, bytes]]]) -> None:
         """Makes all windows of a group that has none, with one rename.

@@ -46,8 +46,6 @@ class LabelWriter:
 
     def is_written(self, name: str) -> bool:
         """Whether a window is there with its labels."""
-        if self._folders is not None:
-            return self._folders.is_completed(self.group, name, self.layer)
         return bool(self.dataset.storage.is_layer_completed(self.group, name, self.layer))
 
     def write(self, window: LabeledWindow[Any], options: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import rasterio
 from rslearn.dataset import Window
 from rslearn.dataset.manage import materialize_dataset_windows, prepare_dataset_windows
 from upath import UPath
@@ -207,7 +208,7 @@ def _prepare(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> R
 
 def _materialize(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
     def materialize(dataset: ScratchDataset, windows: list[Window]) -> None:
-        with kept_open():
+        with kept_open(), rasterio.Env.from_defaults():  # else rasterio makes one for each file
             materialize_dataset_windows(dataset, windows, **retry)
 
     return _attempt(materialize, place, chunk)

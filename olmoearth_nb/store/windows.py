@@ -52,7 +52,7 @@ def create_window(dataset: Dataset, spec: WindowSpec, options: Mapping[str, Any]
     """
     window = as_window(dataset, spec, options)
     with foreign_code(StorageError, "The window can't be written", where=f"window {spec.group}/{spec.name}"):
-        if type(dataset.storage) is FileWindowStorage:
+        if isinstance(dataset.storage, FileWindowStorage):
             # As rslearn writes it, and with group and name, which the rslearn of olmoearth-runner 0.1.14 looks for.
             folder = Path(str(window.window_root))
             folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def load_windows(dataset: Dataset, *, groups: Sequence[str]) -> list[Window]:
         StorageError: If a window's metadata can't be read.
     """
     existing = list(groups)
-    if type(dataset.storage) is FileWindowStorage:  # rslearn warns of those that are not there
+    if isinstance(dataset.storage, FileWindowStorage):  # rslearn warns of those that are not there
         existing = [group for group in groups if (Path(str(dataset.path)) / "windows" / group).is_dir()]
     if not existing:
         return []
@@ -127,7 +127,7 @@ def completed_layers(dataset: Dataset, keys: Iterable[WindowKey], layers: Sequen
         for group, name in keys:
             yield [(group, name, layer) in complete for layer in layers]
         return
-    if type(storage) is not FileWindowStorage or not isinstance(storage.path, Path):
+    if not isinstance(storage, FileWindowStorage) or not isinstance(storage.path, Path):
         for group, name in keys:
             yield [storage.is_layer_completed(group, name, layer) for layer in layers]
         return

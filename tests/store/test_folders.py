@@ -88,13 +88,12 @@ def test_files_go_into_a_folder_that_is_there(dataset: ScratchDataset) -> None:
     kept = window(dataset, "a") / "layers" / "imagery" / "completed"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    folders = WindowFolders(dataset)
-    assert not folders.is_completed(GROUP, "a", "label")
-    with folders.making(spec("a", 8, 8)) as folder:
+    assert not dataset.storage.is_layer_completed(GROUP, "a", "label")
+    with WindowFolders(dataset).making(spec("a", 8, 8)) as folder:
         Path(folder, "layers", "label").mkdir(parents=True)
         write_file(f"{folder}/layers/label/completed", b"")
     assert kept.exists()
-    assert folders.is_completed(GROUP, "a", "label")
+    assert dataset.storage.is_layer_completed(GROUP, "a", "label")
     assert names(dataset) == ["a"]
     assert load_windows(dataset, groups=[GROUP])[0].bounds == spec("a", 8, 8).bounds
 

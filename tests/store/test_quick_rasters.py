@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
+from rslearn.config import DType
 from rslearn.dataset import Window
 from rslearn.dataset.storage.file import FileWindowStorage
 from rslearn.dataset.window_data_storage.per_item_group import PerItemGroupStorage, per_item_group_raster_dir
@@ -24,7 +25,7 @@ from rslearn.utils.raster_format import GeotiffRasterFormat, NumpyRasterFormat
 from upath import UPath
 
 from olmoearth_nb.store.dataset import ScratchDataset
-from olmoearth_nb.store.quick_rasters import QuickRasters
+from olmoearth_nb.store.quick_rasters import QuickRasters, quick_format
 
 from .conftest import create, spec
 
@@ -38,11 +39,11 @@ def window(folder: Path, projection: Projection = UTM, bounds: PixelBounds = BOU
     return Window(storage=storage, group="g", name="w", projection=projection, bounds=bounds, time_range=None)
 
 
-def write(one: Window, pixels: npt.NDArray[Any], **told: Any) -> Path:
-    """Writes (C, T, H, W) as rslearn does; returns the file."""
+def write(one: Window, pixels: npt.NDArray[Any], form: GeotiffRasterFormat | None = None, **told: Any) -> Path:
+    """Writes (C, T, H, W) as rslearn does, or in another format; returns the file."""
     with PerItemGroupStorage(one).open_layer_writer("image") as writer:
         writer.write_raster(
-            ["a", "b"], GeotiffRasterFormat(), one.projection, one.bounds, RasterArray(array=pixels, **told)
+            ["a", "b"], form or GeotiffRasterFormat(), one.projection, one.bounds, RasterArray(array=pixels, **told)
         )
     return Path(str(per_item_group_raster_dir(one.window_root, "image", ["a", "b"], 0))) / "geotiff.tif"
 
@@ -114,6 +115,45 @@ def test_same_as_rslearn(
         warnings.simplefilter("ignore")
         same(*both(one, projection=projection, bounds=(x0, y0, x0 + box[2], y0 + box[3])))
         same(*both(one))
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    dtype=st.sampled_from(list(DType)),
+    stored=st.sampled_from(["uint8", "uint16", "float32"]),
+    count=st.integers(1, 5),
+    steps=st.sampled_from([1, 3]),
+    nodata=st.sampled_from([None, 1]),
+    large=st.booleans(),
+)
+def test_the_quick_format_keeps_what_rslearns_own_keeps(
+    tmp_path_factory: pytest.TempPathFactory,
+    dtype: DType,
+    stored: str,
+    count: int,
+    steps: int,
+    nodata: float | None,
+    large: bool,
+) -> None:
+    bounds = (0, 0, 530, 40) if large else BOUNDS  # beyond 512 pixels rslearn's are tiled
+    one, other = (window(tmp_path_factory.mktemp("windows"), bounds=bounds) for _ in range(2))
+    shape = count, steps, bounds[3] - bounds[1], bounds[2] - bounds[0]
+    # Whatever the configuration says, the array may be of another type.
+    pixels = np.random.default_rng(0).integers(0, 200, shape).astype(stored)
+    told = {"metadata": RasterMetadata(nodata_value=nodata), "timestamps": [TIMES] * steps}
+    files = write(one, pixels, **told), write(other, pixels, quick_format(dtype), **told)
+    same(
+        *(PerItemGroupStorage(found).read_raster("image", ["a", "b"], GeotiffRasterFormat()) for found in (one, other))
+    )
+    same(both(one)[0], both(other)[1])
+    with rasterio.open(files[0]) as usual, rasterio.open(files[1]) as quick:
+        assert (quick.crs, quick.transform, quick.dtypes) == (usual.crs, usual.transform, usual.dtypes)
+        assert (quick.colorinterp, quick.mask_flag_enums, quick.block_shapes[0][1]) == (
+            usual.colorinterp,
+            usual.mask_flag_enums,
+            usual.block_shapes[0][1],
+        )
+        assert quick.compression.name == "zstd"
 
 
 @pytest.mark.usefixtures("without_warp")
