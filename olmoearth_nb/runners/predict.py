@@ -400,11 +400,11 @@ class OlmoEarthRunPredictRunner(PredictionLooks):
 
     def _predicted(self, specs: Sequence[WindowSpec], done: Collection[WindowKey]) -> Sequence[WindowOutcome]:
         """Predicts windows; those that are done are only computed with others of their batch."""
-        from olmoearth_nb.model.predict import predict_windows
-
         if all((spec.group, spec.name) in done for spec in specs):
             return []
         if self._engine is None:
+            from olmoearth_nb.model.predict import predict_windows
+
             dataset = self.scratch.dataset
             return predict_windows(
                 self.model(),
