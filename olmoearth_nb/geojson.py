@@ -7,12 +7,12 @@ across the antimeridian, are cut there, as RFC 7946 has them.
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -39,7 +39,8 @@ from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.border import describe
 from olmoearth_nb.errors import GeometryError, InputFileError, StorageError
-from olmoearth_nb.files import kept_within_block, parse_json, read_text, write_text
+from olmoearth_nb.files import kept_within_block, write_text
+from olmoearth_nb.geojson_text import load_features, stream_features
 from olmoearth_nb.lonlat import normalise_lonlat
 from olmoearth_nb.many import rarely_collected
 
@@ -58,20 +59,20 @@ __all__ = [
     "collection_text",
     "feature_label",
     "feature_shape",
-    "load_features",
     "normalise_lonlat",
     "read_annotation_features",
     "read_request",
     "read_result",
     "read_task_features",
     "request_st_geometry",
+    "stream_result",
     "write_collection",
 ]
 
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
-# Half of a pair that stands for one character; alone it is no text that could be written again.
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# Features of a stream that are parsed at once.
+_AT_ONCE = 1_000
 
 
 def _as_text(value: object) -> object:
@@ -269,6 +270,20 @@ def read_result(path: str | PathLike[str]) -> PredictionResultCollection:
     return PredictionResultCollection(type="FeatureCollection", features=features)
 
 
+def stream_result(path: str | PathLike[str]) -> Iterator[PredictionResultFeature]:
+    """The features of :func:`read_result`, which are read as they are needed.
+
+    Args:
+        path: GeoJSON with a FeatureCollection.
+
+    Raises:
+        InputFileError: If the file is missing or malformed; some features may have come before.
+    """
+    raw = enumerate(stream_features(path, "result"))
+    while some := list(islice(raw, _AT_ONCE)):
+        yield from _parsed(path, some, PredictionResultFeature)
+
+
 def write_collection(path: str | PathLike[str], collection: BaseModel) -> None:
     """Writes a feature or a collection; the file is complete or not there at all.
 
@@ -314,47 +329,20 @@ def _read_features(
         raise InputFileError(
             f"The {what} file has no features.", where=str(path), fix="Add at least one feature with a geometry."
         )
+    return _parsed(path, enumerate(raw), model, prepare)
+
+
+def _parsed(
+    path: str | PathLike[str],
+    raw: Iterable[tuple[int, Any]],
+    model: type[FeatureT],
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> list[FeatureT]:
     with warnings.catch_warnings():
         # Every odd geometry collection warns, and all of them are taken.
         warnings.simplefilter("ignore", UserWarning)
         name = str(Path(path))
-        return [_parse(f"{name}: features[{i}]", feature, model, prepare) for i, feature in enumerate(raw)]
-
-
-def load_features(path: str | PathLike[str], what: str) -> list[Any]:
-    """The features of a file as they are, not checked.
-
-    Args:
-        path: GeoJSON.
-        what: What they are, for the error.
-
-    Raises:
-        InputFileError: If the file is missing or no GeoJSON feature collection.
-    """
-    text = read_text(path, what=f"{what} file")
-    try:
-        data = parse_json(text)
-        if _SURROGATE.search(text):
-            json.dumps(data, ensure_ascii=False).encode()
-    except ValueError as error:
-        raise InputFileError(
-            f"The {what} file is not JSON: {error}.", where=str(path), expected="a GeoJSON FeatureCollection"
-        ) from error
-    match data:
-        case {"type": "FeatureCollection", "features": list(features)}:
-            return features
-        case {"type": "Feature"}:
-            return [data]
-        case {"geometry": {"type": "FeatureCollection", "features": list(features)}}:
-            return features  # the body of an API call, as some published projects have it
-        case _:
-            found = data.get("type") if isinstance(data, dict) else type(data).__name__
-            raise InputFileError(
-                f"The {what} file is not a GeoJSON feature collection.",
-                where=str(path),
-                expected="an object with type FeatureCollection and a list of features",
-                found=repr(found),
-            )
+        return [_parse(f"{name}: features[{i}]", feature, model, prepare) for i, feature in raw]
 
 
 def _parse(

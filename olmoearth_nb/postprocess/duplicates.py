@@ -17,7 +17,7 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Original", "first_of_duplicates", "originals_of"]
+__all__ = ["Flags", "Original", "first_of_duplicates", "originals_of"]
 
 Ids: TypeAlias = npt.NDArray[np.intp]
 Flags: TypeAlias = npt.NDArray[np.bool_]

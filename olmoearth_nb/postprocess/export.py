@@ -20,7 +20,7 @@ from shapely.geometry import shape
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, MissingDependencyError, StorageError, UsageError
 from olmoearth_nb.files import absolute_path, atomic_path, shown_path, write_text
-from olmoearth_nb.geojson import load_features
+from olmoearth_nb.geojson_text import load_features
 from olmoearth_nb.legend import ClassLegend, Legend, RangeLegend
 from olmoearth_nb.tables import html_table, text_table
 

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from geojson_pydantic.geometries import parse_geometry_obj
 from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.geojson import (
     PredictionRequestFeature,
@@ -18,7 +19,7 @@ from olmoearth_nb.geojson import (
     feature_shape,
 )
 from olmoearth_nb.postprocess._arguments import check_argument, is_number
-from olmoearth_nb.postprocess.duplicates import first_of_duplicates
+from olmoearth_nb.postprocess.duplicates import Flags, first_of_duplicates
 
 __all__ = ["CombineAndDeduplicateGeojson", "CombineGeojson", "SimplifyPolygons"]
 
@@ -191,13 +192,20 @@ class CombineAndDeduplicateGeojson:
         """
         return self._unique(results)
 
+    def kept(self, shapes: Sequence[BaseGeometry]) -> Flags:
+        """Which geometries are no duplicates of an earlier one that is kept.
+
+        Args:
+            shapes: Geometries in degrees, in order.
+
+        Returns:
+            Booleans of shape (N,), one a geometry.
+        """
+        return first_of_duplicates(shapes, min_iou=self.min_iou, point_nearness=self.point_nearness)
+
     def _unique(self, results: Iterable[PredictionResultCollection]) -> PredictionResultCollection:
         features = [feature for feature in _features_of(results) if feature.geometry is not None]
-        kept = first_of_duplicates(
-            [feature_shape(feature) for feature in features],
-            min_iou=self.min_iou,
-            point_nearness=self.point_nearness,
-        )
+        kept = self.kept([feature_shape(feature) for feature in features])
         return _collection([features[index] for index in np.flatnonzero(kept)])
 
 

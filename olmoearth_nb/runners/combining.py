@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from olmoearth_nb.errors import MissingStepError
-from olmoearth_nb.geojson import read_result, write_collection
-from olmoearth_nb.postprocess.calls import merged_features, merged_rasters, takes_windows
+from olmoearth_nb.postprocess.calls import merged_rasters, takes_windows
+from olmoearth_nb.postprocess.merging import write_merged
 from olmoearth_nb.runners.components import Components
 from olmoearth_nb.runners.predict_scratch import PredictionScratch
 from olmoearth_nb.runners.stages import PartitionStage, fresh_folder, is_processed, results_of
@@ -99,7 +99,6 @@ def _combine_rasters(
 
 
 def _combine_vector(scratch: PredictionScratch, merge: Any, inputs: list[Path]) -> list[Path]:
-    results = [read_result(path) for path in inputs]
-    combined = merged_features(merge, "process_dataset", results, where=str(scratch.workspace.root))
-    write_collection(scratch.workspace.result, combined)
-    return [scratch.workspace.result]
+    target, root = scratch.workspace.result, str(scratch.workspace.root)
+    write_merged(target, merge, "process_dataset", inputs, where=root)
+    return [target]

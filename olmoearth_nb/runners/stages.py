@@ -22,8 +22,9 @@ from olmoearth_nb.geojson import (
     PredictionResultCollection,
     write_collection,
 )
-from olmoearth_nb.postprocess.calls import merged_features, merged_rasters, process_raster, processed_features
+from olmoearth_nb.postprocess.calls import merged_rasters, process_raster, processed_features
 from olmoearth_nb.postprocess.mask import Mask
+from olmoearth_nb.postprocess.merging import write_merged
 from olmoearth_nb.postprocess.raster import NoopRaster
 from olmoearth_nb.runners.base import remedy, remove
 from olmoearth_nb.runners.components import Components
@@ -280,17 +281,19 @@ class PartitionStage:
     # ---- vector ----------------------------------------------------------------------------------------------
 
     def _vector(self, partition_id: str, specs: list[WindowSpec]) -> None:
+        merge = self.components.partition_postprocessor()
+        target = self.scratch.workspace.partition_result(partition_id)
+        results = self._written_results(partition_id, specs)
+        write_merged(target, merge, "process_partition", results, where=partition_id)
+
+    def _written_results(self, partition_id: str, specs: list[WindowSpec]) -> Iterator[PredictionResultCollection]:
         process = self.components.window_postprocessor()
         workspace = self.scratch.workspace
-        results = []
         for spec in specs:
             result = self.window_features(process, partition_id, spec)
             if _owned(spec, partition_id):
                 write_collection(workspace.window_result(spec.group, spec.name), result)
-            results.append(result)
-        merge = self.components.partition_postprocessor()
-        combined = merged_features(merge, "process_partition", results, where=partition_id)
-        write_collection(workspace.partition_result(partition_id), combined)
+            yield result
 
     def window_features(self, process: Any, partition_id: str, spec: WindowSpec) -> PredictionResultCollection:
         """What the model found in a window, processed for a partition.

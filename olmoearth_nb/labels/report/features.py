@@ -19,7 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from shapely.geometry.base import BaseGeometry
 
 from olmoearth_nb.errors import InputFileError
-from olmoearth_nb.geojson import Time, load_features, normalise_lonlat
+from olmoearth_nb.geojson import Time, normalise_lonlat
+from olmoearth_nb.geojson_text import load_features
 from olmoearth_nb.globe import Shapes
 from olmoearth_nb.labels.shapes import polygonal_part
 
