@@ -27,11 +27,13 @@ def polygons(count: int) -> list[shapely.Polygon]:
 
 def collection(count: int) -> dict[str, object]:
     """The polygons as results."""
-    features = [
-        {"type": "Feature", "geometry": shapely.geometry.mapping(shape), "properties": {"index": index}}
-        for index, shape in enumerate(polygons(count))
-    ]
+    features = [feature(shape, index) for index, shape in enumerate(polygons(count))]
     return {"type": "FeatureCollection", "features": features}
+
+
+def feature(shape: shapely.Polygon, index: int) -> dict[str, object]:
+    """One of them."""
+    return {"type": "Feature", "geometry": shapely.geometry.mapping(shape), "properties": {"index": index}}
 
 
 def ours(folder: Path, *, count: int) -> float:  # noqa: ARG001
@@ -41,6 +43,35 @@ def ours(folder: Path, *, count: int) -> float:  # noqa: ARG001
 
     results = [PredictionResultCollection.model_validate(collection(count))]
     return timed(lambda: CombineAndDeduplicateGeojson().process_partition(results))
+
+
+def partitions(folder: Path, *, count: int) -> None:
+    """Results of ten partitions, as files."""
+    from olmoearth_nb.geojson_text import write_features
+
+    shapes = polygons(count)
+    for part in range(10):
+        some = range(part * count // 10, (part + 1) * count // 10)
+        write_features(
+            folder / f"partition_{part}.geojson",
+            (json.dumps(feature(shapes[index], index), separators=(",", ":")).encode() for index in some),
+        )
+
+
+def combined(folder: Path) -> None:
+    """From the files of the partitions to that of the request."""
+    from olmoearth_nb.postprocess.merging import write_merged
+    from olmoearth_nb.postprocess.vector import CombineAndDeduplicateGeojson
+
+    target, paths = folder / "combined.geojson", sorted(folder.glob("partition_*.geojson"))
+    write_merged(target, CombineAndDeduplicateGeojson(), "process_dataset", paths, where=str(folder))
+
+
+def copied(folder: Path) -> None:
+    """Parses the files of the partitions, and writes the features again."""
+    with (folder / "copied.geojson").open("w") as file:
+        for path in sorted(folder.glob("partition_*.geojson")):
+            file.writelines(json.dumps(feature) for feature in json.loads(path.read_text())["features"])
 
 
 def limit(folder: Path, *, count: int) -> float:  # noqa: ARG001
@@ -57,7 +88,8 @@ def limit(folder: Path, *, count: int) -> float:  # noqa: ARG001
 
 def run(folder: Path, *, against: str | None, large: bool) -> Iterator[Result]:
     """Measures it."""
-    for count in (200, 1_000, 3_000, 100_000, *((1_000_000,) if large else ())):
+    many = (100_000, *((1_000_000,) if large else ()))
+    for count in (200, 1_000, 3_000, *many):
         theirs = None
         if against is not None and count <= 1_000:
             (folder / "results.geojson").write_text(json.dumps(collection(count)))
@@ -66,4 +98,11 @@ def run(folder: Path, *, against: str | None, large: bool) -> Iterator[Result]:
             name="duplicates", size=f"{count:,} polygons", part=in_process("duplicates:ours", folder, count=count),
             limit=in_process("duplicates:limit", folder, count=count).seconds,
             limit_is="an index and one query each", target="≤ 10 s" if count == 100_000 else "", against=theirs,
+        )  # fmt: skip
+    for count in many:
+        in_process("duplicates:partitions", folder, count=count)
+        yield Result(
+            name="duplicates", size=f"{count:,} polygons, files", part=in_process("duplicates:combined", folder),
+            limit=in_process("duplicates:copied", folder).seconds, limit_is="parsing the JSON and writing it again",
+            target="≤ 300 MB" if count == 100_000 else "≤ 2 GB",
         )  # fmt: skip

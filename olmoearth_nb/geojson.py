@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from geojson_pydantic import Feature, FeatureCollection
-from geojson_pydantic.geometries import Geometry, MultiPolygon, Polygon
+from geojson_pydantic.geometries import Geometry, GeometryCollection, MultiPolygon, Polygon
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -72,7 +72,7 @@ __all__ = [
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 # Features of a stream that are parsed at once.
-_AT_ONCE = 1_000
+_AT_ONCE = 100
 
 
 def _as_text(value: object) -> object:
@@ -170,10 +170,13 @@ def feature_shape(feature: Feature[Any, Any]) -> BaseGeometry:
     Args:
         feature: A feature with a geometry (those read by this module have one).
     """
-    if feature.geometry is None:
+    geometry = feature.geometry
+    if geometry is None:
         raise GeometryError("A feature has no geometry.")
     try:
-        return shape(feature.geometry.model_dump(exclude={"bbox"}))
+        if isinstance(geometry, GeometryCollection):
+            return shape(geometry.model_dump(exclude={"bbox"}))
+        return shape({"type": geometry.type, "coordinates": geometry.coordinates})
     except (IndexError, ValueError, GEOSException) as error:
         raise GeometryError(
             "The geometry can't be made.",
