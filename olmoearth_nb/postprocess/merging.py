@@ -25,6 +25,7 @@ from olmoearth_nb.geojson import (
     write_collection,
 )
 from olmoearth_nb.geojson_text import write_features
+from olmoearth_nb.many import rarely_collected
 from olmoearth_nb.postprocess.calls import Merging, merged_features
 from olmoearth_nb.postprocess.vector import CombineAndDeduplicateGeojson, CombineGeojson
 
@@ -51,20 +52,31 @@ def write_merged(
     if type(merge) not in (CombineGeojson, CombineAndDeduplicateGeojson):  # what derives from them may do anything
         collections = [read_result(one) if isinstance(one, Path) else one for one in results]
         write_collection(target, merged_features(merge, method, collections, where=where))
-        return
-    unique = type(merge) is CombineAndDeduplicateGeojson
+    else:
+        write_features(target, _merged_texts(merge, method, results, target=target, where=where))
+
+
+@rarely_collected()
+def _merged_texts(
+    merge: CombineGeojson | CombineAndDeduplicateGeojson,
+    method: Merging,
+    results: Iterable[PredictionResultCollection | Path],
+    *,
+    target: Path,
+    where: str,
+) -> list[bytes]:
     texts: list[bytes] = []
     shapes: list[BaseGeometry] = []
     for feature in chain.from_iterable(map(_features, results)):
-        if unique:
+        if isinstance(merge, CombineAndDeduplicateGeojson):
             if feature.geometry is None:
                 continue
             shapes.append(feature_shape(feature))
         texts.append(collection_text(feature, where=str(target)).encode())
-    if unique:
-        with foreign_code(PostprocessError, f"{type(merge).__name__}.{method} failed", where=where):
-            texts = list(compress(texts, merge.kept(shapes)))
-    write_features(target, texts)
+    if not isinstance(merge, CombineAndDeduplicateGeojson):
+        return texts
+    with foreign_code(PostprocessError, f"{type(merge).__name__}.{method} failed", where=where):
+        return list(compress(texts, merge.kept(shapes)))
 
 
 def _features(result: PredictionResultCollection | Path) -> Iterable[PredictionResultFeature]:
