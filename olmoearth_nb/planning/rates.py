@@ -102,7 +102,7 @@ class Rates:
     catalogue_mb_per_s: float | None = _figure(500, "MB/s", "assumed", "from the catalogue to all workers together")
     items_per_image: float | None = _figure(1.5, "", "assumed", "scenes opened to fill an image of a window")
     download_ratio: float | None = _figure(0.7, "", "assumed", "compressed bytes over those of pixels, on the wire")
-    stored_ratio: float | None = _figure(0.9, "", "assumed", "the same of imagery in the scratch (LZW)")
+    stored_ratio: float | None = _figure(0.7, "", "assumed", "the same of imagery in the scratch (ZSTD)")
     result_ratio: float | None = _figure(0.1, "", "assumed", "the same of results")
     partition_ms_per_window: float | None = _figure(0.065, "ms", "measured", "to partition a window")
     build_ms_per_raster: float | None = _figure(5.5, "ms", "measured", "to write a raster of a window")
