@@ -17,10 +17,12 @@ from typing import Any
 
 from rslearn.dataset import Dataset
 from rslearn.dataset.storage.file import FileWindowStorage
+from rslearn.dataset.window import WindowLayerData
 from typing_extensions import override
 from upath import UPath
 
 from olmoearth_nb.errors import StorageError
+from olmoearth_nb.files import write_text
 from olmoearth_nb.types import WindowSpec
 
 __all__ = ["FolderStorage", "WindowFolders", "write_file"]
@@ -47,6 +49,12 @@ class FolderStorage(FileWindowStorage):
         self._validate_layer_name(layer_name)
         folder = f"{layer_name}.{group_idx}" if group_idx else layer_name
         return os.path.exists(f"{self.get_window_root(group, name)}/layers/{folder}/{_MARK}")  # noqa: PTH110
+
+    @override
+    def save_layer_datas(self, group: str, name: str, layer_datas: dict[str, WindowLayerData]) -> None:
+        """Notes which items a window is made of, as one text: rslearn writes it word by word, for a millisecond."""
+        items = [one.serialize() for one in layer_datas.values()]
+        write_text(f"{self.get_window_root(group, name)}/items.json", json.dumps(items))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -7,6 +7,7 @@ every window and layer is verified afterwards, and what failed in a chunk is tri
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import uuid
@@ -27,6 +28,7 @@ from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError
 from olmoearth_nb.files import read_json
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.remote.layout import Kind
+from olmoearth_nb.sources.files import is_ours
 from olmoearth_nb.sources.raster_file import kept_open
 from olmoearth_nb.store.dataset import CONFIG_NAME, ScratchDataset, imagery_layers, open_dataset
 from olmoearth_nb.store.local_listing import drop_outdated_listings
@@ -108,6 +110,7 @@ def build_windows(
     quiet_rslearn()
     drop_outdated_listings(read_json(path / CONFIG_NAME))
     place = _Place(path, uuid.uuid4().hex)
+    _list_files(place.dataset)
     workers = default_workers(len(todo)) if options.workers is None else options.workers
     run_jobs = (None if in_workers is None else in_workers(workers)) or _here
     retry = _retry(dataset, options)
@@ -124,6 +127,15 @@ def build_windows(
     finally:
         bar.close()
     return {(spec.group, spec.name): _verify(dataset, spec, list(layers), reasons) for spec in todo}
+
+
+def _list_files(dataset: ScratchDataset) -> None:
+    """Has our sources list their files before there are forks, each of which would; what is wrong comes up again."""
+    for layer in imagery_layers(dataset).values():
+        source = layer.data_source
+        if source is not None and is_ours(source.class_path):
+            with contextlib.suppress(OlmoEarthError), foreign_code(BuildError, "failed"):
+                layer.instantiate_data_source(dataset.path).get_items([], source.query_config)
 
 
 def _chunks(windows: list[WindowSpec]) -> list[list[WindowSpec]]:
@@ -208,7 +220,7 @@ def _prepare(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> R
 
 def _materialize(place: _Place, chunk: list[WindowSpec], retry: dict[str, Any]) -> Reasons:
     def materialize(dataset: ScratchDataset, windows: list[Window]) -> None:
-        with kept_open(), rasterio.Env.from_defaults():  # else rasterio makes one for each file
+        with kept_open():
             materialize_dataset_windows(dataset, windows, **retry)
 
     return _attempt(materialize, place, chunk)
@@ -218,7 +230,8 @@ def _attempt(call: Callable[[ScratchDataset, list[Window]], None], place: _Place
     quiet_rslearn()
     dataset = place.dataset
     try:
-        with foreign_code(BuildError, "failed"):
+        # With one environment of GDAL: else rasterio makes one for each file and each geometry.
+        with foreign_code(BuildError, "failed"), rasterio.Env.from_defaults():
             call(dataset, [as_window(dataset, spec) for spec in chunk])
         return {}
     except OlmoEarthError:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rslearn.dataset.storage.file import FileWindowStorage
+from rslearn.dataset.window import WindowLayerData
 
 from olmoearth_nb.errors import StorageError
 from olmoearth_nb.store.dataset import ScratchDataset
-from olmoearth_nb.store.folders import WindowFolders, write_file
+from olmoearth_nb.store.folders import FolderStorage, WindowFolders, write_file
 from olmoearth_nb.store.windows import create_window, load_windows
 from olmoearth_nb.types import WindowSpec
 
@@ -103,3 +105,20 @@ def test_a_place_that_can_not_be_written_is_told(dataset: ScratchDataset) -> Non
     with pytest.raises(StorageError, match="Can't write here"):
         with WindowFolders(dataset).making(spec("a", 0, 0)):
             pass
+
+
+def test_what_rslearn_asks_of_windows_in_folders(dataset: ScratchDataset) -> None:
+    made = create_window(dataset, spec("a", 5, 9))
+    theirs = FileWindowStorage(dataset.path)
+    assert isinstance(dataset.storage, FolderStorage)
+    assert made.window_root == theirs.get_window_root(GROUP, "a")
+    items = WindowLayerData("scene", [[{"name": "é", "geometry": {"time_range": None}}], []])
+    dataset.storage.save_layer_datas(GROUP, "a", {"scene": items})
+    assert theirs.get_layer_datas(GROUP, "a")["scene"].serialize() == items.serialize()
+    made.mark_layer_completed("scene", 2)
+    for layer, index, there in (("scene", 2, True), ("scene", 0, False), ("other", 2, False)):
+        for storage in (theirs, dataset.storage):
+            assert storage.is_layer_completed(GROUP, "a", layer, index) is there
+    assert dataset.storage.list_completed_layers(GROUP, "a") == [("scene", 2)]
+    with pytest.raises(ValueError, match="must not contain"):
+        made.is_layer_completed("scene.2")
