@@ -37,7 +37,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test-fast: setup
-	$(BIN)/pytest -n auto --dist loadscope -m "not slow and not browser"
+	$(BIN)/pytest -p no:nbval -n auto --dist loadscope -m "not slow and not browser"
 
 # Nbval runs the notebooks; after a change of what they show, make render stores them anew.
 notebooks: setup
