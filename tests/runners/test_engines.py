@@ -242,6 +242,17 @@ def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(engine.run(_square, [])) == []
 
 
+def _grow(number: int) -> int:
+    sys.grown = b"x" * 400_000_000 if number else b""  # type: ignore[attr-defined]
+    time.sleep(1.1)  # memory is looked at after a second
+    return os.getpid()
+
+
+def test_a_worker_whose_memory_grows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "can_fork", lambda: False)
+    assert len({pid for _, pid in Processes(1, []).run(_grow, range(3))}) == 1
+
+
 def test_after_an_error_no_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "can_fork", lambda: False)
     with pytest.raises(OlmoEarthError, match="The first one fails"):
