@@ -36,6 +36,8 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One thread each: there is a process for every core.
+test-fast: export OMP_NUM_THREADS := 1
 test-fast: setup
 	$(BIN)/pytest -p no:nbval -n auto --dist loadscope -m "not slow and not browser"
 
