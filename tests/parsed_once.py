@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 # A test's own modules are others under the same name in the next test.
-_OWN_CLASS = re.compile(r"'class_path': '(?!rslearn\.|torch\.|lightning\.|olmoearth_nb\.)")
+_OWN_CLASS = re.compile(r"class_path(': |=)'(?!rslearn\.|torch\.|lightning\.|olmoearth_nb\.)")
 _parse = ArgumentParser.parse_object
 _parsed: dict[str, Namespace] = {}
 
