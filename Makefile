@@ -36,8 +36,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One thread each: there is a process for every core.
+test-fast: export OMP_NUM_THREADS := 1
 test-fast: setup
-	$(BIN)/pytest -n auto --dist loadscope -m "not slow and not browser"
+	$(BIN)/pytest -p no:nbval -n auto --dist loadscope -m "not slow and not browser"
 
 # Nbval runs the notebooks; after a change of what they show, make render stores them anew.
 notebooks: setup

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Iterator
 
 import object_store
+import parsed_once
 import pytest
+from jsonargparse import ArgumentParser
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_store.Obj
         pytest.skip("there is no wheel of the server for this system: install weed of SeaweedFS")
     with object_store.running(tmp_path_factory.mktemp("store")) as running:
         yield running
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _parse_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ArgumentParser, "parse_object", parsed_once.parse_object)
+        yield

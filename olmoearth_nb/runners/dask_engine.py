@@ -62,6 +62,9 @@ def open_dask(workers: int | None, client: object, search_path: Sequence[Path]) 
                     found=repr(client)[:200],
                 )
         try:
+            if isinstance(address, str):
+                # A client whose address can't be read holds up the end of the process for 40 s.
+                distributed.comm.resolve_address(address)
             made = opened.enter_context(distributed.Client(address, timeout=_PATIENCE, set_as_default=False))
         except (OSError, ValueError) as error:
             raise UsageError(

@@ -41,6 +41,9 @@ ResultT = TypeVar("ResultT")
 
 # Pools that break before any job is done, one after the other, until that is an error; and pools that break at all.
 _TRIES, _ATTEMPTS = 5, 20
+# Loky takes a worker that has loaded torch and a model since its first job for one that leaks, and has another one
+# load both again.
+_ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
 _one_job = threading.Lock()
 
 
@@ -203,7 +206,7 @@ class Processes:
         import loky
         from loky.process_executor import BrokenProcessPool
 
-        executor = loky.get_reusable_executor(max_workers=self.workers, timeout=30)
+        executor = loky.get_reusable_executor(max_workers=self.workers, timeout=30, env=_ENVIRONMENT)
         futures: dict[Any, int] = {}
         done = 0
         try:

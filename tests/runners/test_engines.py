@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import rasterio
 import scenes
@@ -19,7 +20,7 @@ import yaml
 
 from olmoearth_nb import OlmoEarthRunPredictRunner
 from olmoearth_nb.errors import MissingDependencyError, OlmoEarthError, UsageError, WorkerError
-from olmoearth_nb.runners import jobs, predict
+from olmoearth_nb.runners import engines, jobs, predict
 from olmoearth_nb.runners.engines import Processes, open_engine
 
 _ALONE = """
@@ -219,14 +220,19 @@ def _refuse(number: int) -> int:
     raise OlmoEarthError(f"No {number}.", fix="Try another.")
 
 
-def _slow(job: tuple[int, str]) -> None:
-    if job[0] == 0:
-        raise OlmoEarthError("The first one fails.")
-    time.sleep(2)
-    Path(job[1]).touch()
+def _stay(job: tuple[int, Path]) -> None:
+    number, folder = job
+    if number:
+        (folder / str(os.getpid())).touch()
+        time.sleep(60)
+    while not any(folder.iterdir()):
+        time.sleep(0.05)
+    raise OlmoEarthError("The first one fails.")
 
 
-def test_processes() -> None:
+def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "can_fork", lambda: False)
+    monkeypatch.setattr(engines, "_TRIES", 2)  # each starts both workers anew
     engine = Processes(2, [])
     assert dict(engine.run(_square, range(5))) == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}
     with pytest.raises(OlmoEarthError, match=r"No 3\. Try another\."):
@@ -236,11 +242,28 @@ def test_processes() -> None:
     assert list(engine.run(_square, [])) == []
 
 
-def test_after_an_error_no_process_goes_on(tmp_path: Path) -> None:
+def _grow(number: int) -> int:
+    sys.grown = b"x" * 400_000_000 if number else b""  # type: ignore[attr-defined]
+    time.sleep(1.1)  # memory is looked at after a second
+    return os.getpid()
+
+
+def test_a_worker_whose_memory_grows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "can_fork", lambda: False)
+    assert len({pid for _, pid in Processes(1, []).run(_grow, range(3))}) == 1
+
+
+def test_after_an_error_no_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "can_fork", lambda: False)
     with pytest.raises(OlmoEarthError, match="The first one fails"):
-        list(Processes(2, []).run(_slow, [(number, str(tmp_path / f"{number}")) for number in range(4)]))
-    time.sleep(2.5)
-    assert list(tmp_path.iterdir()) == []
+        list(Processes(2, []).run(_stay, [(number, tmp_path) for number in range(4)]))
+    for _ in range(100):
+        at_work = [int(path.name) for path in tmp_path.iterdir()]
+        assert at_work
+        if not any(map(psutil.pid_exists, at_work)):
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker goes on")
 
 
 def test_a_cluster() -> None:
@@ -261,6 +284,8 @@ def test_the_command_with_workers(untrained: Path) -> None:
         [*command, "--engine", "dask", "--address", "127.0.0.1:no"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "No scheduler of Dask answers" in done.stderr
+    # All that is said, and nothing of Dask's own when the process ends.
+    assert done.stderr.startswith("UsageError: client: No scheduler of Dask answers")
+    assert "Traceback" not in done.stderr
     done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
