@@ -56,7 +56,7 @@ def test_a_project_of_a_catalogue_without_a_checkpoint(tmp_path: Path) -> None:
     # Four windows of 256 pixels, twelve images of 4 bands at 10 m, 6 at 20 m, 2 at 40 m.
     pixels = 4 * 256 * 256 * 12 * 2 * (4 + 6 / 4 + 2 / 16)
     assert estimate.costs.imagery_bytes == pixels
-    assert estimate.amounts.imagery_bytes == pytest.approx(0.9 * pixels)
+    assert estimate.amounts.imagery_bytes == pytest.approx(0.7 * pixels)
     # Whole blocks of 512: 1.5² of them at 10 m, 1.25² at 20 m, 1.125² at 40 m; 1.5 scenes, 0.7 of the bytes.
     fetched = 4 * 12 * 2 * 512**2 * (4 * 1.5**2 + 6 * 1.25**2 + 2 * 1.125**2) * 1.5 * 0.7
     assert estimate.amounts.fetched_bytes == pytest.approx(fetched)
