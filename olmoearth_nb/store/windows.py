@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from rslearn.dataset.storage.sqlite import SQLiteWindowStorage
 
 from olmoearth_nb.border import foreign_code
 from olmoearth_nb.errors import InputFileError, StorageError
-from olmoearth_nb.files import read_json, write_json
+from olmoearth_nb.files import read_json, write_json, write_text
 from olmoearth_nb.geometry import wgs84_outlines
 from olmoearth_nb.many import distinct
 from olmoearth_nb.store.sqlite import completed
@@ -56,7 +57,7 @@ def create_window(dataset: Dataset, spec: WindowSpec, options: Mapping[str, Any]
             # As rslearn writes it, and with group and name, which the rslearn of olmoearth-runner 0.1.14 looks for.
             folder = Path(str(window.window_root))
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / "metadata.json", window.get_metadata())
+            write_text(folder / "metadata.json", json.dumps(window.get_metadata()))
         else:
             window.save()
     return window
