@@ -40,7 +40,7 @@ class _Killer:
         self._thread.join()
 
     def _go_on(self) -> None:
-        while self.killed < self._left and not self._over.wait(self._random.uniform(1, 20)):
+        while self.killed < self._left and not self._over.wait(self._random.uniform(0.2, 1.5)):
             workers = sorted(self._workers(), key=lambda one: one.pid)
             if workers:
                 self._random.choice(workers).kill()
