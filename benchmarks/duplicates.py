@@ -71,7 +71,7 @@ def copied(folder: Path) -> None:
     """Parses the files of the partitions, and writes the features again."""
     with (folder / "copied.geojson").open("w") as file:
         for path in sorted(folder.glob("partition_*.geojson")):
-            file.writelines(json.dumps(feature) for feature in json.loads(path.read_text())["features"])
+            file.writelines(json.dumps(one) for one in json.loads(path.read_text())["features"])
 
 
 def limit(folder: Path, *, count: int) -> float:  # noqa: ARG001

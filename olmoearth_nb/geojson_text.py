@@ -57,7 +57,7 @@ def stream_features(path: str | PathLike[str], what: str) -> Iterator[Any]:
             count += 1
             if place == end:
                 return
-            if text[place] != ",":
+            if text[place : place + 1] != ",":  # a file that was cut off may end within a feature
                 break
             place += 1
     # Written by others, or damaged: parsed as a whole, which says what is wrong.

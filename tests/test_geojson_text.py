@@ -56,6 +56,8 @@ def test_a_stream_gives_what_a_whole_file_gives(tmp_path: Path, features: Any, a
         WRITTEN[:-2] + ",]}",
         WRITTEN[:-2] + "]}]}",
         WRITTEN[:60],
+        WRITTEN[:-2],
+        '{"type":"FeatureCollection","features":[{"a":[1]}',
         '{"type":"FeatureCollection","features":[]}',
         '{"type":"FeatureCollection","features":["\\ud83d"]}',
         '{"type":"FeatureCollection","features":["\\ud83d\\ude00"]}',
