@@ -59,10 +59,7 @@ def _threads_are_prepared() -> bool:
     (pandas imports it) and its jemalloc have new ones in the fork.
     """
     with _no_warning():
-        pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
+        multiprocessing.get_context("fork").Process(target=os._exit, args=(0,), daemon=True).start()
     names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     arrow = sys.modules.get("pyarrow")
     return len(names) - names.count("jemalloc_bg_thd") <= 1 + (0 if arrow is None else arrow.cpu_count())
@@ -94,6 +91,7 @@ def run_forked(
         Exception: What ``work`` raises; whatever is being done then is given up.
     """
     waiting, deaths, team = deque(range(len(jobs))), Counter[int](), dict[Connection, _Worker]()
+    idle: list[_Worker] = []
     try:
         while True:
             while waiting and len(team) < workers:
@@ -109,17 +107,18 @@ def run_forked(
                 if data is not None and waiting:
                     worker.give(waiting.popleft())
                 else:
-                    worker.end()
-                    del team[worker.connection]
+                    idle.append(team.pop(worker.connection))
+                    worker.connection.close()
                 if data is not None:
                     yield number, _unpacked(data)
                     continue
+                worker.kill()
                 deaths[number] += 1
                 if deaths[number] == _TRIES:
                     raise dead_worker(where)
                 waiting.append(number)
     finally:
-        for worker in team.values():
+        for worker in (*idle, *team.values()):
             worker.kill()
 
 
@@ -161,11 +160,6 @@ class _Worker:
             return self.connection.recv_bytes()
         except (EOFError, OSError):
             return None
-
-    def end(self) -> None:
-        self.connection.close()
-        self._process.join(5)
-        self.kill()
 
     def kill(self) -> None:
         self.connection.close()
