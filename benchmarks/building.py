@@ -1,4 +1,7 @@
-"""``build_dataset()``: 200 windows of 128 × 128 pixels with 5 bands from a local GeoTIFF."""
+"""``build_dataset()``: 200 windows of 128 × 128 pixels with 5 bands from a local GeoTIFF.
+
+The best of three runs of each number of processes, taken in turns: a machine's speed varies by more than what is asked.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +61,11 @@ def run(folder: Path, *, against: str | None, large: bool) -> Iterator[Result]: 
     area = (_COLUMNS * _SIZE * 10 - 30, _ROWS * _SIZE * 10 - 30)
     place = write_project(folder / "project", run=run_config, data=dataset(folder / "imagery"), area=area)
     bound = in_process("building:limit", folder).seconds
-    for workers, target in ((0, "≤ 3× the limit"), (2, "1.8× faster than one")):
+    targets = {0: "≤ 3× the limit", 2: "1.8× faster than one"}
+    turns = [{workers: in_process("building:ours", place, workers=workers) for workers in targets} for _ in range(3)]
+    for workers, target in targets.items():
         yield Result(
             name="build_dataset()", size=f"200 windows, {workers or 1} process{'es' if workers else ''}",
-            part=in_process("building:ours", place, workers=workers), limit=bound,
+            part=min((turn[workers] for turn in turns), key=lambda part: part.seconds), limit=bound,
             limit_is="rasterio alone", target=target,
         )  # fmt: skip
