@@ -184,8 +184,10 @@ def write_file(path: str, content: bytes) -> None:
         path: The file.
         content: Its bytes.
     """
+    left = memoryview(content)
     with open(path, "wb", buffering=0) as file:  # noqa: PTH123  a buffer takes as long as the file
-        file.write(content)
+        while left:  # on a disk that is nearly full, some of it may be written before there is an error
+            left = left[file.write(left) :]
 
 
 def _move_files(source: str, target: str) -> None:

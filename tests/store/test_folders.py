@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +123,19 @@ def test_what_rslearn_asks_of_windows_in_folders(dataset: ScratchDataset) -> Non
     assert dataset.storage.list_completed_layers(GROUP, "a") == [("scene", 2)]
     with pytest.raises(ValueError, match="must not contain"):
         made.is_layer_completed("scene.2")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_a_file_is_not_cut_off_without_a_word(dataset: ScratchDataset) -> None:
+    import resource
+
+    small, large = spec("small", 0, 0), spec("large", 0, 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system writes the first 5,000 bytes of a larger file, and says so; only the next call is an error.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    try:
+        with pytest.raises(StorageError, match="too large"):
+            WindowFolders(dataset).make_group(GROUP, [(small, {}), (large, {"request.geojson": b"x" * 9_000})])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not any((Path(str(dataset.path)) / "windows").glob("*"))
