@@ -12,7 +12,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,15 +165,10 @@ def _metadata(spec: WindowSpec, options: Mapping[str, Any]) -> bytes:
         "name": spec.name,
         "projection": spec.projection.serialize(),
         "bounds": spec.bounds,
-        "time_range": _time_range(spec.time_range),
+        "time_range": None if spec.time_range is None else [time.isoformat() for time in spec.time_range],
         "options": dict(options),
     }
     return json.dumps(data).encode()  # not indented: Python's own encoder takes five times as long
-
-
-@functools.lru_cache(maxsize=1024)
-def _time_range(times: tuple[datetime, datetime] | None) -> list[str] | None:
-    return None if times is None else [time.isoformat() for time in times]
 
 
 def write_file(path: str, content: bytes) -> None:
