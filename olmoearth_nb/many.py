@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["distinct", "rarely_collected"]
+__all__ = ["collected_quickly", "distinct", "rarely_collected"]
 
 _T = TypeVar("_T")
 
@@ -60,3 +60,16 @@ def rarely_collected() -> Iterator[None]:
             before = _before.pop()
             if not _before:
                 gc.set_threshold(*before)
+
+
+@contextlib.contextmanager
+def collected_quickly() -> Iterator[None]:
+    """Within the block a full collection looks only at what is new, not at all that a notebook has loaded before."""
+    if gc.get_freeze_count():  # by the user, or by a block in another thread
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -33,11 +33,12 @@ print(json.dumps([kept, apart, forked, [*nothing.shape], str(nothing.dtype), [os
 
 
 def test_rslearn_can_be_imported_after_it_and_boxes_are_suppressed() -> None:
+    bytecode = {name: value for name, value in os.environ.items() if name == "PYTHONPYCACHEPREFIX"}
     done = subprocess.run(
         [sys.executable, "-c", _CODE],
         capture_output=True,
         text=True,
-        env={"PATH": "", "RSLEARN_LOGLEVEL": "ERROR", "PYTHONPATH": ":".join(sys.path)},
+        env={"PATH": "", "RSLEARN_LOGLEVEL": "ERROR", "PYTHONPATH": ":".join(sys.path)} | bytecode,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olmoearth_nb.many import distinct, rarely_collected
+from olmoearth_nb.many import collected_quickly, distinct, rarely_collected
 
 
 @given(st.lists(st.integers(0, 5) | st.text(max_size=2)))
@@ -46,3 +47,35 @@ def test_blocks_of_two_threads_may_overlap() -> None:
     assert gc.get_threshold() > before
     other.__exit__(None, None, None)
     assert gc.get_threshold() == before
+
+
+def test_only_what_is_new_is_looked_at_and_all_of_it_afterwards() -> None:
+    def cycle() -> weakref.ref[_Node]:
+        node = _Node()
+        node.itself = node
+        return weakref.ref(node)
+
+    old = cycle()
+    with pytest.raises(ValueError, match="x"), collected_quickly(), collected_quickly():
+        new = cycle()
+        gc.collect()
+        assert new() is None
+        assert old() is not None
+        raise ValueError("x")
+    assert gc.get_freeze_count() == 0
+    gc.collect()
+    assert old() is None
+
+
+def test_what_the_user_has_frozen_stays_so() -> None:
+    gc.freeze()
+    try:
+        with collected_quickly():
+            pass
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+class _Node:
+    itself: _Node

@@ -8,12 +8,11 @@ is forgotten as soon as another one's is looked into, or the file has been edite
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import pickle
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +27,7 @@ __all__ = ["Carried", "importable_from", "is_beneath", "make_importable"]
 
 T = TypeVar("T")
 
-# Folders that some project's modules were looked for in, ever.
+# Folders that some project's modules were found in, or are being looked for in.
 _seen: set[str] = set()
 # Those that are on sys.path now because of this module: for a block, and for the life of the process.
 _added: list[str] = []
@@ -123,8 +122,16 @@ def _enter(folders: list[str]) -> list[str]:
     place = min((sys.path.index(folder) for folder in _added if folder in sys.path), default=len(sys.path))
     sys.path[place:place] = added
     _added.extend(added)
-    importlib.invalidate_caches()
+    _look_anew(folders)
     return added
+
+
+def _look_anew(folders: list[str]) -> None:
+    """As ``importlib.invalidate_caches()``, which has every folder of the process looked through again."""
+    starts = _starts(folders)
+    for path in list(sys.path_importer_cache):
+        if path in folders or path.startswith(starts):
+            sys.path_importer_cache.pop(path, None)
 
 
 def _leave(added: list[str]) -> None:
@@ -157,10 +164,13 @@ def _edited(name: str, known: tuple[str, int, int], folders: list[str]) -> bool:
 
 
 def _note_files(folders: list[str]) -> None:
-    for name, module in _of_folders(set(folders)):
+    found = _of_folders(set(folders))
+    for name, module in found:
         file = str(module.__file__)
         if name not in _loaded or _loaded[name][0] != file:
             _loaded[name] = (file, *_state(file))
+    used = {_root(name, module) for name, module in found}
+    _seen.difference_update(folder for folder in folders if folder not in used and folder not in sys.path)
 
 
 def _state(file: str) -> tuple[int, int]:
@@ -177,7 +187,7 @@ def _tops(folders: set[str]) -> set[tuple[str, str]]:
 
 def _of_folders(folders: set[str]) -> list[tuple[str, ModuleType]]:
     """Modules that were found in one of some folders, those of packages in them included."""
-    starts = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
+    starts = _starts(folders)
     if not starts:
         return []
     names = list(sys.modules) if any(start.startswith(_INSTALLED) for start in starts) else _own_names()
@@ -188,6 +198,10 @@ def _of_folders(folders: set[str]) -> list[tuple[str, ModuleType]]:
         if module is not None and str(getattr(module, "__file__", None) or "").startswith(starts)
     ]
     return [(name, module) for name, module in below if _root(name, module) in folders]
+
+
+def _starts(folders: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
 
 
 def _own_names() -> list[str]:

@@ -26,6 +26,7 @@ from olmoearth_nb.border import foreign_code
 from olmoearth_nb.compat import quiet_rslearn
 from olmoearth_nb.errors import BuildError, OlmoEarthError, UsageError
 from olmoearth_nb.files import read_json
+from olmoearth_nb.many import collected_quickly
 from olmoearth_nb.progress import Progress, ProgressBar, open_bar
 from olmoearth_nb.remote.layout import Kind
 from olmoearth_nb.sources.files import is_ours
@@ -261,13 +262,15 @@ def _ingest(dataset: ScratchDataset, windows: list[WindowSpec], retry: dict[str,
     handler = IngestHandler(**retry)
     handler.set_dataset(dataset)
     reasons: Reasons = {}
-    for job in handler.get_jobs([as_window(dataset, spec) for spec in windows], 0):
-        layer, _, item, _ = job
-        try:
-            with foreign_code(BuildError, f"layer {layer}: item {item.name} can't be ingested"):
-                handler([job])
-        except BuildError as error:
-            reasons |= {(spec.group, spec.name, layer): error.what for spec in windows}
+    jobs = handler.get_jobs([as_window(dataset, spec) for spec in windows], 0)
+    with collected_quickly():  # rslearn looks for garbage after each item
+        for job in jobs:
+            layer, _, item, _ = job
+            try:
+                with foreign_code(BuildError, f"layer {layer}: item {item.name} can't be ingested"):
+                    handler([job])
+            except BuildError as error:
+                reasons |= {(spec.group, spec.name, layer): error.what for spec in windows}
     return reasons
 
 
