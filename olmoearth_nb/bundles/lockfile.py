@@ -42,9 +42,11 @@ def requirements_lock(project: Project) -> str:
     """
     lines = _asked(project)
     roots = [line.requirement for line in lines if line.requirement is not None]
-    providers = metadata.packages_distributions()
-    modules = [name for top in configured_modules(project) for name in providers.get(top, [])]
-    pinned = _closure([*roots, Requirement(_OURS), *map(Requirement, modules)])
+    pinned = _closure([*roots, Requirement(_OURS)])
+    # Who provides a module takes a second to find out.
+    if others := [top for top in configured_modules(project) if canonicalize_name(top) not in pinned]:
+        providers = metadata.packages_distributions()
+        pinned |= _closure([Requirement(name) for top in others for name in providers.get(top, [])])
     text = "".join(f"{name}=={version}\n" for name, version in sorted(pinned.items()))
     loose = sorted({line.text for line in lines if line.requirement is None or line.requirement.url is not None})
     note = "".join(f"# As requirements.txt has it, without a version to pin: {one}\n" for one in loose)

@@ -34,8 +34,9 @@ _added: list[str] = []
 _lasting: list[str] = []
 # Where installed modules lie.
 _INSTALLED = tuple({f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
-# Modules that are not installed, and the number and last name of all modules when that was found out.
-_own: tuple[tuple[int, str], list[str]] = ((0, ""), [])
+# Names of modules that are not installed by the folders that they were found in, and what all modules were then: their
+# number and the last one.
+_own: tuple[tuple[int, str, int], dict[str, list[str]]] = ((0, "", 0), {})
 # Module -> file, size and time of change when it was found to be loaded.
 _loaded: dict[str, tuple[str, int, int]] = {}
 
@@ -152,7 +153,7 @@ def _forget(folders: list[str]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
         del sys.modules[name]
         _loaded.pop(name, None)
-    _own = ((0, ""), [])  # the next of the same name may come from elsewhere
+    _own = ((0, "", 0), {})  # the next of the same name may come from elsewhere
 
 
 def _edited(name: str, known: tuple[str, int, int], folders: list[str]) -> bool:
@@ -187,31 +188,39 @@ def _tops(folders: set[str]) -> set[tuple[str, str]]:
 
 def _of_folders(folders: set[str]) -> list[tuple[str, ModuleType]]:
     """Modules that were found in one of some folders, those of packages in them included."""
-    starts = _starts(folders)
-    if not starts:
+    if not folders:
         return []
-    names = list(sys.modules) if any(start.startswith(_INSTALLED) for start in starts) else _own_names()
-    modules = [(name, sys.modules.get(name)) for name in names]
-    below = [
+    installed = any(start.startswith(_INSTALLED) for start in _starts(folders))
+    known = _by_folder(installed=True) if installed else _own_names()
+    modules = [(name, sys.modules.get(name), folder) for folder in folders for name in known.get(folder, ())]
+    return [
         (name, module)
-        for name, module in modules
-        if module is not None and str(getattr(module, "__file__", None) or "").startswith(starts)
+        for name, module, folder in modules
+        if module is not None and getattr(module, "__file__", None) and _root(name, module) == folder
     ]
-    return [(name, module) for name, module in below if _root(name, module) in folders]
 
 
 def _starts(folders: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
 
 
-def _own_names() -> list[str]:
+def _own_names() -> dict[str, list[str]]:
     """Modules that are not installed. To look at all of them takes 20 ms, and this is asked for each class."""
     global _own
-    state = len(sys.modules), next(reversed(sys.modules))
+    last = next(reversed(sys.modules))
+    state = len(sys.modules), last, id(sys.modules[last])
     if state != _own[0]:
-        files = [(name, str(getattr(module, "__file__", None) or "")) for name, module in list(sys.modules.items())]
-        _own = state, [name for name, file in files if file and not file.startswith(_INSTALLED)]
+        _own = state, _by_folder(installed=False)
     return _own[1]
+
+
+def _by_folder(*, installed: bool) -> dict[str, list[str]]:
+    found = dict[str, list[str]]()
+    for name, module in list(sys.modules.items()):
+        file = str(getattr(module, "__file__", None) or "")
+        if file and (installed or not file.startswith(_INSTALLED)):
+            found.setdefault(_root(name, module), []).append(name)
+    return found
 
 
 def _root(name: str, module: ModuleType) -> str:
