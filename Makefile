@@ -36,19 +36,24 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One thread each: there is a process for every core.
-test-fast: export OMP_NUM_THREADS := 1
-test-fast: setup
-	$(BIN)/pytest -p no:nbval -n auto --dist loadscope -m "not slow and not browser"
+PYTEST := $(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder -m "not slow and not browser"
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
-# Nbval runs the notebooks; after a change of what they show, make render stores them anew.
+# Nbval runs the notebooks; after a change of what they show, make render stores them anew. All in one go, the longest
+# first, so that no core is idle at the end. One thread each: there is a process for every core.
+test test-fast notebooks: export OMP_NUM_THREADS := 1
+
+test: lint
+	$(PYTEST) $(NBVAL) tests notebooks
+
+test-fast: setup
+	$(PYTEST) -p no:nbval
+
 notebooks: setup
-	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 -n auto --dist loadscope notebooks
+	$(PYTEST) $(NBVAL) notebooks
 
 render: setup
 	$(BIN)/python tools/render_notebooks.py
-
-test: lint test-fast notebooks
 
 test-slow: setup
 	$(BIN)/pytest -m slow

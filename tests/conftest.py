@@ -8,6 +8,14 @@ import parsed_once
 import pytest
 from jsonargparse import ArgumentParser
 
+# Parts of the tests that take longest.
+_LONGEST = ("notebooks/", "tests/runners/", "tests/model/", "tests/traces/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts what takes longest first."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(part) for part in _LONGEST])
+
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_store.ObjectStore]:
