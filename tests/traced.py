@@ -119,6 +119,11 @@ def _training_pixels(steps: int, windows: int) -> Array:
     ).astype(np.float64)
 
 
+@cache
+def _training_of(steps: int, windows: int) -> pd.DataFrame:
+    return training_table(_training_pixels(steps, windows))
+
+
 def training_table(pixels: Array, bands: Sequence[str] = BANDS, *, name: str = "sentinel2") -> pd.DataFrame:
     """What training windows of these pixels (B, N) had."""
     low, high = np.percentile(pixels, [1, 99], axis=1)
@@ -244,7 +249,7 @@ def trace_of(
     """
     steps = len(pixels)
     if training is None:
-        training = training_table(_training_pixels(steps, 12))
+        training = _training_of(steps, 12).copy()
     mean = training["mean"].to_numpy() if mean is None else mean
     std = training["std"].to_numpy() if std is None else std
     coords = {**time_coords(steps), "band": list(bands)}

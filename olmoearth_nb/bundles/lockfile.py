@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 
@@ -43,8 +44,9 @@ def requirements_lock(project: Project) -> str:
     lines = _asked(project)
     roots = [line.requirement for line in lines if line.requirement is not None]
     pinned = _closure([*roots, Requirement(_OURS)])
-    # Who provides a module takes a second to find out.
-    if others := [top for top in configured_modules(project) if canonicalize_name(top) not in pinned]:
+    # Who provides a module takes a second to find out; most that are not ours are files of the project.
+    tops = [top for top in configured_modules(project) if canonicalize_name(top) not in pinned]
+    if others := [top for top in tops if any(finder.find_spec(top, None) for finder in sys.meta_path)]:
         providers = metadata.packages_distributions()
         pinned |= _closure([Requirement(name) for top in others for name in providers.get(top, [])])
     text = "".join(f"{name}=={version}\n" for name, version in sorted(pinned.items()))
