@@ -6,7 +6,10 @@ browser is asked whether it gets one before they take the place of the picture.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +81,8 @@ def serve(source: TileSource) -> Tiles:
         ) from error
     options = _look(source)
     with foreign_code(InputFileError, "The file can't be served as tiles", where=str(source.paths[0])):
-        clients = tuple(TileClient(path) for path in source.paths)
+        with _gdal_as_it_is():
+            clients = tuple(TileClient(path) for path in source.paths)
         urls = [urlsplit(client.get_tile_url(**options)) for client in clients]
         paths = tuple(f"{url.path}?{url.query}" for url in urls)
         south, north, west, east = clients[0].bounds()
@@ -88,6 +92,18 @@ def serve(source: TileSource) -> Tiles:
     for name, value in {"z": zoom, "x": x, "y": y}.items():
         sample = sample.replace(f"{{{name}}}", str(value)).replace(f"%7B{name}%7D", str(value))
     return Tiles(clients[0].server_port, paths, sample, clients)
+
+
+@contextlib.contextmanager
+def _gdal_as_it_is() -> Iterator[None]:
+    """The server has GDAL overlook what lies beside rasters (world files, names of classes), in the whole process."""
+    before = set(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - before:
+            if name.startswith("GDAL_"):
+                del os.environ[name]
 
 
 def _look(source: TileSource) -> dict[str, Any]:

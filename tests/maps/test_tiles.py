@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import rasterio
 from drawings import write_geotiff
 from ipywidgets.widgets import widget as widget_module
 from PIL import Image
@@ -40,6 +41,16 @@ def test_tiles_have_the_colours_of_the_legend(tmp_path: Path) -> None:
         # The server truncates what is not quite a whole number.
         assert min(np.abs(np.subtract(wanted, color)).max() for color in seen) <= 1
     assert (tile[..., 3] == 0).any()
+
+
+def test_files_beside_a_raster_are_seen_as_before(tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "a.tif", PIXELS, nodata=0)
+    (tmp_path / "a.tif.aux.xml").write_text(
+        "<PAMDataset><PAMRasterBand band='1'><Description>cover</Description></PAMRasterBand></PAMDataset>"
+    )
+    serve(TileSource(paths=(path,), band=1, legend=CLASSES))
+    with rasterio.open(path) as opened:
+        assert opened.descriptions == ("cover",)
 
 
 def test_a_range_goes_from_its_lowest_to_its_highest_colour(tmp_path: Path) -> None:
