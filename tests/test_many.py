@@ -55,16 +55,20 @@ def test_only_what_is_new_is_looked_at_and_all_of_it_afterwards() -> None:
         node.itself = node
         return weakref.ref(node)
 
-    old = cycle()
-    with pytest.raises(ValueError, match="x"), collected_quickly(), collected_quickly():
-        new = cycle()
+    gc.disable()  # only where it is asked for
+    try:
+        old = cycle()
+        with pytest.raises(ValueError, match="x"), collected_quickly(), collected_quickly():
+            new = cycle()
+            gc.collect()
+            assert new() is None
+            assert old() is not None
+            raise ValueError("x")
+        assert gc.get_freeze_count() == 0
         gc.collect()
-        assert new() is None
-        assert old() is not None
-        raise ValueError("x")
-    assert gc.get_freeze_count() == 0
-    gc.collect()
-    assert old() is None
+        assert old() is None
+    finally:
+        gc.enable()
 
 
 def test_what_the_user_has_frozen_stays_so() -> None:

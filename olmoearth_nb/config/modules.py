@@ -34,8 +34,8 @@ _added: list[str] = []
 _lasting: list[str] = []
 # Where installed modules lie.
 _INSTALLED = tuple({f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
-# Names of modules that are not installed by the folders that they were found in, and what all modules were then: their
-# number and the last one.
+# What all modules were when it was looked last (their number and the last one), and by folder those that were found in
+# it and are not installed.
 _own: tuple[tuple[int, str, int], dict[str, list[str]]] = ((0, "", 0), {})
 # Module -> file, size and time of change when it was found to be loaded.
 _loaded: dict[str, tuple[str, int, int]] = {}
@@ -191,7 +191,7 @@ def _of_folders(folders: set[str]) -> list[tuple[str, ModuleType]]:
     if not folders:
         return []
     installed = any(start.startswith(_INSTALLED) for start in _starts(folders))
-    known = _by_folder(installed=True) if installed else _own_names()
+    known = _by_folder(installed=True) if installed else _own_by_folder()
     modules = [(name, sys.modules.get(name), folder) for folder in folders for name in known.get(folder, ())]
     return [
         (name, module)
@@ -204,7 +204,7 @@ def _starts(folders: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
 
 
-def _own_names() -> dict[str, list[str]]:
+def _own_by_folder() -> dict[str, list[str]]:
     """Modules that are not installed. To look at all of them takes 20 ms, and this is asked for each class."""
     global _own
     last = next(reversed(sys.modules))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from olmoearth_nb.config import Carried, import_object, importable_from, modules
+from olmoearth_nb.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,17 @@ def test_an_edited_module_is_imported_anew_and_an_unchanged_one_is_not(tmp_path:
     assert import_object("oe_own_part.Mine", search_path=[tmp_path]) is first
     _write(tmp_path, oe_own_part="from oe_own_base import NUMBER\nclass Mine:\n    number = NUMBER + 100\n")
     assert import_object("oe_own_part.Mine", search_path=[tmp_path]).number == 101  # type: ignore[attr-defined]
+
+
+def test_a_folder_that_was_not_there_before_is_looked_into(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    with pytest.raises(ConfigError, match="is not found"):
+        import_object("oe_own_later.Mine", search_path=[folder])
+    assert str(folder) not in modules._seen  # nothing of it is loaded, so that nothing has to be forgotten
+    folder.mkdir()
+    _write(folder, oe_own_later="class Mine:\n    number = 1\n")
+    assert import_object("oe_own_later.Mine", search_path=[folder]).number == 1  # type: ignore[attr-defined]
+    assert str(folder) in modules._seen
 
 
 def test_the_inner_of_two_projects_comes_first(tmp_path: Path) -> None:
